@@ -1,4 +1,4 @@
-/* davit: the table of commands. Commands that need libssh2, libgit2 or libarchive run in davit-step, those that need libmicrohttpd in
+/* davit: the table of commands. Commands that need libssh2, libgit2, libarchive or libpq run in davit-step, those that need libmicrohttpd in
  * davit-forge. This program executes them, so that an idle agent does not load those libraries. */
 #include <errno.h>
 #include <stdio.h>
@@ -30,15 +30,16 @@ static const struct command commands[] = {
 	{"approve", NULL, "davit-step", "agree to the plan of a deployment that waits for it, and carry it on"},
 	{"reject", NULL, "davit-step", "close a deployment that waits for approval"},
 	{"continue", NULL, "davit-step", "carry an approved deployment on"},
-	{"approvals", cmd_approvals, NULL, "which deployments wait for approval, and their plans"},
+	{"approvals", NULL, "davit-step", "which deployments wait for approval, and their plans"},
 	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
 	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
 	{"copy", NULL, "davit-step", "the key of copies of snapshots, and what is in one"},
 	{"explain", NULL, "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
 	{"validate", NULL, "davit-step", "look through workflows, actions and deployment files, without any login"},
-	{"history", cmd_history, NULL, "what was deployed, when and how it ended"},
-	{"show", cmd_show, NULL, "one deployment: each change and each probe"},
-	{"report", cmd_report, NULL, "one deployment as a page for a browser"},
+	{"history", NULL, "davit-step", "what was deployed, when and how it ended"},
+	{"show", NULL, "davit-step", "one deployment: each change and each probe"},
+	{"report", NULL, "davit-step", "one deployment as a page for a browser"},
+	{"journal", NULL, "davit-step", "where the journal lies: here, or in PostgreSQL for several machines"},
 	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
 	{"workflow", cmd_workflow, NULL, "the jobs and steps of a workflow as they would run"},
 	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},

@@ -1,5 +1,5 @@
 /* davit-step: the program that davit executes for deployments and typed steps, with their libraries (libgit2, libssh2,
- * libarchive). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
+ * libarchive), and for what reads the journal (libpq). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "base/data/json.h"
 #include "base/core/log.h"
@@ -19,19 +20,27 @@
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
+	bool only_prints; /* output that did not arrive is a failure */
 } commands[] = {
-	{"deploy", cmd_deploy},     {"step", cmd_step},     {"rollback", cmd_rollback},
-	{"recover", cmd_recover},   {"unlock", cmd_unlock}, {"finish", cmd_finish},
-	{"releases", cmd_releases}, {"status", cmd_status}, {"explain", cmd_explain},
-	{"validate", cmd_validate}, {"copy", cmd_copy},     {"unpack-action", cmd_unpack_action},
-	{"approve", cmd_approve},   {"reject", cmd_reject}, {"continue", cmd_continue},
+	{"deploy", cmd_deploy, false},     {"step", cmd_step, false},
+	{"rollback", cmd_rollback, false}, {"recover", cmd_recover, false},
+	{"unlock", cmd_unlock, false},     {"finish", cmd_finish, false},
+	{"releases", cmd_releases, false}, {"status", cmd_status, false},
+	{"explain", cmd_explain, false},   {"validate", cmd_validate, false},
+	{"copy", cmd_copy, false},         {"unpack-action", cmd_unpack_action, false},
+	{"approve", cmd_approve, false},   {"reject", cmd_reject, false},
+	{"continue", cmd_continue, false}, {"approvals", cmd_approvals, true},
+	{"history", cmd_history, true},    {"show", cmd_show, true},
+	{"report", cmd_report, true},      {"journal", cmd_journal, false},
 };
 
 int command_run(const char *name, int argc, char **argv)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (strcmp(name, commands[i].name) == 0)
-			return commands[i].run(argc, argv);
+		if (strcmp(name, commands[i].name) == 0) {
+			int status = commands[i].run(argc, argv);
+			return commands[i].only_prints && cli_output_failed() && status == 0 ? 1 : status;
+		}
 	return -1;
 }
 

@@ -1,6 +1,6 @@
 # Every library as a SYSTEM include, so that its headers do not meet our warnings.
 find_package(PkgConfig REQUIRED)
-foreach(lib IN ITEMS libcurl jansson yaml-0.1 libcrypto libpcre2-8 sqlite3 libgit2 libarchive libmicrohttpd)
+foreach(lib IN ITEMS libcurl jansson yaml-0.1 libcrypto libpcre2-8 sqlite3 libpq libgit2 libarchive libmicrohttpd)
   string(REGEX REPLACE "[^a-z0-9]" "_" var ${lib})
   pkg_check_modules(${var} REQUIRED IMPORTED_TARGET ${lib})
 endforeach()

@@ -4,7 +4,7 @@
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
- libssl-dev libpcre2-dev libsqlite3-dev libgit2-dev libssh2-1-dev libarchive-dev libmicrohttpd-dev zlib1g-dev libcmocka-dev"
+ libssl-dev libpcre2-dev libsqlite3-dev libpq-dev libgit2-dev libssh2-1-dev libarchive-dev libmicrohttpd-dev zlib1g-dev libcmocka-dev"
 run="$build openssh-server openssh-client git procps openssl"
 stack="$run nginx-light postgresql-15 python3-psycopg2 busybox-static iptables iproute2 util-linux mount"
 test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo json-schema-test-suite

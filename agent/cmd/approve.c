@@ -60,7 +60,7 @@ static int parked_end(struct parked *p, int r, bool started)
 static int go_on(struct parked *p)
 {
 	struct err ignored = ERR_INIT;
-	if (p->document || deployment_file_parked(store_dir(p->session.store), p->id, &p->document, &ignored) == 0)
+	if (p->document || deployment_file_parked(p->session.store, p->id, &p->document, &ignored) == 0)
 		deployment_file_bind(p->document, &p->session.options);
 	p->session.options.heard = p->heard;
 	return engine_continue(p->id, &p->session.options, &p->result, &p->err);
@@ -233,7 +233,7 @@ static int approve_by_comments(struct parked *p, const struct approval_call *cal
 	const char *dir = store_dir(p->session.store);
 	int r = approvers_read(dir, &list, &p->err);
 	if (r == 0)
-		r = deployment_file_parked(dir, p->id, &p->document, &p->err);
+		r = deployment_file_parked(p->session.store, p->id, &p->document, &p->err);
 	if (r < 0)
 		return r;
 	const json_t *object = deployment_file_object(p->document);
@@ -440,7 +440,7 @@ int cmd_reject(int argc, char **argv)
 	if (r < 0)
 		return parked_end(&p, r, false);
 	struct err ignored = ERR_INIT;
-	deployment_file_parked(store_dir(p.session.store), p.id, &p.document, &ignored);
+	deployment_file_parked(p.session.store, p.id, &p.document, &ignored);
 	_cleanup_free_ char *whole = xasprintf("rejected%s%s", reason ? ": " : "", reason ? reason : "");
 	return parked_end(&p, engine_reject(p.id, whole, &p.session.options, &p.result, &p.err), true);
 }

@@ -1,10 +1,6 @@
 /* The commands of the program davit, one file each (agent/cmd/NAME.c); argv[0] is the command's name. They return the exit status. */
 #pragma once
 int cmd_agent(int argc, char **argv);
-int cmd_approvals(int argc, char **argv);
-int cmd_history(int argc, char **argv);
-int cmd_show(int argc, char **argv);
-int cmd_report(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
 int cmd_workflow(int argc, char **argv);
@@ -29,6 +25,11 @@ int cmd_status(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_copy(int argc, char **argv);
+int cmd_approvals(int argc, char **argv);
+int cmd_history(int argc, char **argv);
+int cmd_show(int argc, char **argv);
+int cmd_report(int argc, char **argv);
+int cmd_journal(int argc, char **argv);
 int cmd_unpack_action(int argc, char **argv); /* for the worker */
 /* The command of davit-step of that name; -1: there is none. */
 int command_run(const char *name, int argc, char **argv);

@@ -297,9 +297,9 @@ int cmd_recover(int argc, char **argv)
 	struct strv vars = {0}, inputs = {0};
 	const struct cli_option options[] = {
 		{"takeover", 0, CLI_FLAG, &takeover, NULL,
-	         "with FILE: take the lock of another machine that is gone for good"},
+	         "with FILE: take the lock of another machine that is gone for good; of a shared journal with ID, too"},
 		{"after", 0, CLI_TEXT, &after, "D",
-	         "with --takeover: once its lock was not renewed for so long; default 90s"},
+	         "once another machine's lock was not renewed for so long; default 90s"},
 		{"secret", 0, CLI_LIST, &d.secrets, "NAME",
 	         "a secret that is not sealed here, from that environment variable"},
 		{"secrets", 0, CLI_TEXT, &d.secrets_file, "FILE", "the same from a JSON or YAML map, mode 0600"},
@@ -333,7 +333,7 @@ int cmd_recover(int argc, char **argv)
 			r = err_hint(&d.err, err_set(&d.err, ERR_INVALID, "--after '%s' is not a duration", after),
 			             "as in: --after 5m");
 		else
-			recover.takeover_after_ms = after_ms;
+			recover.takeover_after_ms = d.session.options.standstill_ms = after_ms;
 	}
 	struct stat st;
 	if (r >= 0 && rest.count > 0 && stat(rest.words[0], &st) == 0) {
@@ -344,10 +344,12 @@ int cmd_recover(int argc, char **argv)
 		r = deployment_find(d.session.store, rest.words[0], &named, &d.err);
 		recover.id = json_get_string(named, "id");
 	}
-	if (r >= 0 && takeover && recover.deployment == NULL) {
+	if (r >= 0 && takeover && recover.deployment == NULL &&
+	    (recover.id == NULL || !store_is_shared(d.session.store))) {
 		r = err_set(&d.err, ERR_INVALID, "--takeover needs the deployment file, which names the targets");
 		err_hint(&d.err, r, "davit recover deploy/production.yml --takeover");
 	}
+	d.session.options.consent = takeover;
 	if (r >= 0) {
 		r = engine_recover(&recover, &d.session.options, &d.result, &d.err);
 		if (r >= 0 && d.result.exit_status == 0 && d.result.id == NULL)

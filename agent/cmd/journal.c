@@ -5,6 +5,7 @@
 
 #include "agent/cmd/cli.h"
 #include "agent/deployment/find.h"
+#include "engine/journal/postgres/open.h"
 #include "engine/journal/state_dir.h"
 
 int cmd_open_journal(struct store **ret, struct err *err)
@@ -12,7 +13,7 @@ int cmd_open_journal(struct store **ret, struct err *err)
 	_cleanup_free_ char *dir = state_dir(err);
 	if (dir == NULL)
 		return err->code;
-	int r = store_open_readonly(dir, ret, err);
+	int r = journal_open_readonly(dir, ret, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;

@@ -11,7 +11,6 @@
 #include "agent/deployment/replay.h"
 #include "agent/deployment/session.h"
 #include "agent/deployment/step_input.h"
-#include "base/secret/seal.h"
 #include "steps/registry.h"
 
 enum { SEALED_MAX = 16 << 20 };
@@ -35,7 +34,7 @@ static json_t *targets_of_job(const struct deployment_session *session, const js
 	struct str text _cleanup_(str_done) = STR_SECRET_INIT(SEALED_MAX + 1024);
 	struct err ignored = ERR_INIT;
 	const char *id = json_get_string(joined, "id");
-	if (id == NULL || seal_read(store_dir(session->store), id, &text, &ignored) < 0 ||
+	if (id == NULL || store_unseal(session->store, id, &text, &ignored) < 0 ||
 	    json_parse(str_peek(&text), text.len, SEALED_MAX, &sealed, &ignored) < 0)
 		return NULL;
 	return json_incref(json_object_get(sealed, "targets"));

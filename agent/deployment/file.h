@@ -48,6 +48,6 @@ void deployment_file_set_job(struct deployment_file *d, const char *repository, 
  * values that are secret, an array; actor: who began the job. Both may be NULL. */
 void deployment_file_keep(struct deployment_file *d, const json_t *masked, const char *actor);
 /* A parked deployment, as it was sealed: what its secrets mask is masked again, and it gives values that only earlier steps give. */
-int deployment_file_parked(const char *state_dir, const char *id, struct deployment_file **ret, struct err *err);
+int deployment_file_parked(struct store *s, const char *id, struct deployment_file **ret, struct err *err);
 void deployment_file_free(struct deployment_file *d);
 void deployment_file_freep(struct deployment_file **d);

@@ -1,7 +1,6 @@
 /* A deployment that waits for people goes on in another process, long after the values of its file are gone: they are sealed with it. */
 #include "agent/deployment/file_priv.h"
 #include "base/secret/mask.h"
-#include "base/secret/seal.h"
 
 #include <string.h>
 
@@ -38,12 +37,12 @@ void deployment_file_keep(struct deployment_file *d, const json_t *masked, const
 		json_object_set_new(d->deployment, "actor", json_string_lossy(actor, strlen(actor)));
 }
 
-int deployment_file_parked(const char *state_dir, const char *id, struct deployment_file **ret, struct err *err)
+int deployment_file_parked(struct store *s, const char *id, struct deployment_file **ret, struct err *err)
 {
 	struct deployment_file *d _cleanup_(deployment_file_freep) = file_document_new(NULL);
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(SEALED_MAX + 1024);
 	json_t *sealed = NULL;
-	int r = seal_read(state_dir, id, &text, err);
+	int r = store_unseal(s, id, &text, err);
 	if (r == 0)
 		r = json_parse(str_peek(&text), text.len, SEALED_MAX, &sealed, err);
 	if (r < 0)

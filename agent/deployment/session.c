@@ -1,5 +1,6 @@
 #include "agent/deployment/session.h"
 #include "agent/deployment/findings.h"
+#include "engine/journal/postgres/open.h"
 #include "engine/journal/state_dir.h"
 
 #include <stdio.h>
@@ -261,7 +262,7 @@ int deployment_session_open(struct deployment_session *s, bool needs_store, stru
 		return err ? err->code : ERR_IO;
 	int r = store_check_owner(dir, err);
 	if (r == 0)
-		r = needs_store ? store_open(dir, NULL, &s->store, err) : store_open_readonly(dir, &s->store, err);
+		r = needs_store ? journal_open(dir, &s->store, err) : journal_open_readonly(dir, &s->store, err);
 	if (r < 0 && (needs_store || r != ERR_NOT_FOUND)) {
 		/* Whatever failed: nothing was changed, and without a journal nothing will be. */
 		err_wrap(err, r, "open the journal in %s", dir);

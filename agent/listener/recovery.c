@@ -18,6 +18,7 @@
 #include "base/sys/fs.h"
 #include "base/core/log.h"
 #include "base/secret/seal.h"
+#include "engine/journal/store.h"
 
 enum {
 	OUTPUT_MAX = 4 << 20,
@@ -405,9 +406,8 @@ void recovery_at_start(struct listener *l)
 			continue;
 		struct err err = ERR_INIT;
 		_cleanup_free_ char *state = listener_state_dir(l, user, &err);
-		_cleanup_free_ char *journal = state == NULL ? NULL : fs_join(state, "journal.db");
 		/* Without a journal there is no deployment. Another user's directory is checked by that user. */
-		if (user != NULL || (journal != NULL && fs_exists(AT_FDCWD, journal)))
+		if (user != NULL || (state != NULL && store_is_there(state)))
 			recovery_add(l, NULL, user, NULL);
 	}
 }

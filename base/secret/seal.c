@@ -81,9 +81,8 @@ static int make_first_key(const char *dir, const char *path, struct err *err)
 	return lock < 0 ? lock : make_key(path, directory, err);
 }
 
-static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], struct err *err)
+static int read_key_file(const char *path, const char *dir, bool make, unsigned char key[KEY_BYTES], struct err *err)
 {
-	_cleanup_free_ char *path = fs_join(dir, "seal.key");
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(KEY_BYTES + 1);
 	int r = fs_read(AT_FDCWD, path, KEY_BYTES + 1, &text, NULL);
 	if (r == ERR_NOT_FOUND && make) {
@@ -98,6 +97,12 @@ static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], st
 		return err_set(err, ERR_PROTOCOL, "the key '%s' is damaged: %zu bytes", path, text.len);
 	memcpy(key, text.data, KEY_BYTES);
 	return 0;
+}
+
+static int read_key(const char *dir, bool make, unsigned char key[KEY_BYTES], struct err *err)
+{
+	_cleanup_free_ char *path = fs_join(dir, "seal.key");
+	return read_key_file(path, dir, make, key, err);
 }
 
 int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], struct err *err)
@@ -127,6 +132,21 @@ static int encrypt(const unsigned char *key, const char *id, const void *data, s
 	out->len += len;
 	str_append_n(out, tag, sizeof(tag));
 	return out->failed ? err_set(err, ERR_LIMIT, "%zu bytes are too much to seal", len) : 0;
+}
+
+int seal_bytes(const char *dir, const char *key_file, const char *id, const void *data, size_t len, struct str *out,
+               struct err *err)
+{
+	unsigned char key[KEY_BYTES];
+	_cleanup_free_ char *path = fs_join(dir, key_file);
+	if (len > MAX_SEALED)
+		return err_set(err, ERR_LIMIT, "%zu bytes are too much to seal", len);
+	int r = read_key_file(path, dir, false, key, err);
+	if (r < 0)
+		return r;
+	r = encrypt(key, id, data, len, out, err);
+	OPENSSL_cleanse(key, sizeof(key));
+	return r;
 }
 
 int seal_write(const char *dir, const char *id, const void *data, size_t len, struct err *err)
@@ -188,6 +208,27 @@ static int decrypt(const unsigned char *key, const char *id, const struct str *i
 	return 0;
 }
 
+static int open_sealed(const char *key_path, const char *dir, const char *id, const struct str *in, struct str *out,
+                       struct err *err)
+{
+	unsigned char key[KEY_BYTES];
+	if (in->len < MAGIC_BYTES + NONCE_BYTES + TAG_BYTES || memcmp(in->data, magic, MAGIC_BYTES) != 0)
+		return err_set(err, ERR_AUTH, "what is sealed of '%s' is not of format 1", id);
+	int r = read_key_file(key_path, dir, false, key, err);
+	if (r < 0)
+		return r;
+	r = decrypt(key, id, in, out, err);
+	OPENSSL_cleanse(key, sizeof(key));
+	return r;
+}
+
+int seal_open_bytes(const char *dir, const char *key_file, const char *id, const struct str *in, struct str *out,
+                    struct err *err)
+{
+	_cleanup_free_ char *path = fs_join(dir, key_file);
+	return open_sealed(path, dir, id, in, out, err);
+}
+
 int seal_read(const char *dir, const char *id, struct str *out, struct err *err)
 {
 	return seal_read_at(dir, place_of_deployments, id, out, err);
@@ -195,7 +236,6 @@ int seal_read(const char *dir, const char *id, struct str *out, struct err *err)
 
 int seal_read_at(const char *dir, const char *place, const char *id, struct str *out, struct err *err)
 {
-	unsigned char key[KEY_BYTES];
 	_cleanup_free_ char *path = xasprintf("%s/%s/%s", dir, place, id);
 	_cleanup_(str_done) struct str in = STR_INIT(MAX_SEALED + 1024);
 	int r = check_id(id, err);
@@ -204,14 +244,8 @@ int seal_read_at(const char *dir, const char *place, const char *id, struct str 
 	r = fs_read(AT_FDCWD, path, MAX_SEALED + 1024, &in, err);
 	if (r < 0)
 		return r;
-	if (in.len < MAGIC_BYTES + NONCE_BYTES + TAG_BYTES || memcmp(in.data, magic, MAGIC_BYTES) != 0)
-		return err_set(err, ERR_AUTH, "'%s' is not a sealed file of format 1", path);
-	r = read_key(dir, false, key, err);
-	if (r < 0)
-		return r;
-	r = decrypt(key, id, &in, out, err);
-	OPENSSL_cleanse(key, sizeof(key));
-	return r;
+	_cleanup_free_ char *key_path = fs_join(dir, "seal.key");
+	return open_sealed(key_path, dir, id, &in, out, err);
 }
 
 int seal_erase(const char *dir, const char *id, struct err *err)

@@ -17,5 +17,10 @@ int seal_write_at(const char *dir, const char *place, const char *id, const void
 int seal_read_at(const char *dir, const char *place, const char *id, struct str *out, struct err *err);
 int seal_erase_at(const char *dir, const char *place, const char *id, struct err *err);
 int seal_sweep_at(const char *dir, const char *place, struct err *err);
+/* Sealed in memory with another key of 32 bytes, the file DIR/KEY_FILE. */
+int seal_bytes(const char *dir, const char *key_file, const char *id, const void *data, size_t len, struct str *out,
+               struct err *err);
+int seal_open_bytes(const char *dir, const char *key_file, const char *id, const struct str *in, struct str *out,
+                    struct err *err);
 /* The key itself, to derive others from. ERR_NOT_FOUND: there is none, and make is false. */
 int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], struct err *err);

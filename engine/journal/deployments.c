@@ -128,11 +128,33 @@ static int set_deployment(struct store *s, void *context, struct err *err)
 	               json_get_string(doc, "job_key"), set->id);
 }
 
+/* Once more, from what is durable: a proxy that sends reads to a replica, or a trigger, would show here. */
+static int read_back(struct store *s, const char *id, const json_t *members, struct err *err)
+{
+	_cleanup_json_ json_t *doc = NULL;
+	const char *key;
+	json_t *value;
+	int r = read_document(s, id, &doc, err);
+	if (r < 0)
+		return r;
+	json_object_foreach((json_t *)members, key, value)
+	{
+		const json_t *there = json_object_get(doc, key);
+		if (json_is_null(value) ? there != NULL : !json_equal(there, value))
+			return err_set(
+				err, ERR_PROTOCOL,
+				"the journal does not keep what is written: '%s' of the deployment %s is another one",
+				key, id);
+	}
+	return 0;
+}
+
 int store_deployment_set(struct store *s, const char *id, const json_t *members, struct err *err)
 {
 	struct setting set = {.id = id, .members = members};
 	const struct sql_write w = {.deployment = id, .work = set_deployment, .context = &set};
-	return sql_write(s, &w, err);
+	int r = sql_write(s, &w, err);
+	return r == 0 && store_is_shared(s) ? read_back(s, id, members, err) : r;
 }
 
 int store_deployment_get(struct store *s, const char *id, json_t **ret, struct err *err)

@@ -32,6 +32,7 @@ struct sql_write {
 
 struct store_type {
 	const char *name;
+	bool shared; /* by several machines: then with claim, take_over and release */
 	/* Runs the work, makes it durable. All of it, or nothing. */
 	int (*write)(struct store *s, const struct sql_write *w, struct err *err);
 	int (*query)(struct store *s, const char *sql, const struct sql_value *values, size_t count,
@@ -41,12 +42,17 @@ struct store_type {
 	const char *(*column)(struct sql_rows *rows, int column, size_t *ret_len);
 	void (*done)(struct sql_rows *rows);
 	void (*close)(struct store *s);
+	/* store_claim and its like. */
+	int (*claim)(struct store *s, const char *id, bool *ret_elsewhere, struct err *err);
+	int (*take_over)(struct store *s, const char *id, struct err *err);
+	void (*release)(struct store *s, const char *id);
 };
 
 struct store {
 	const struct store_type *type;
 	void *database; /* the type's own */
 	char *dir, *id;
+	char *place; /* the state directory's own id; that of a journal which is not shared is the same */
 	bool readonly;
 };
 

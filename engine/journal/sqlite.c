@@ -234,7 +234,7 @@ static int open_database(const char *dir, const char *vfs, bool readonly, struct
 	s->dir = xstrdup(dir);
 	s->readonly = readonly;
 	s->type = &sqlite;
-	_cleanup_free_ char *path = fs_join(dir, "journal.db");
+	_cleanup_free_ char *path = fs_join(dir, STORE_DATABASE_FILE);
 	int flags =
 		(readonly ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX;
 	sqlite3 *db = NULL;
@@ -248,16 +248,30 @@ static int open_database(const char *dir, const char *vfs, bool readonly, struct
 	if (r == 0)
 		r = check_format(s, err);
 	if (r == 0)
-		r = store_load_id(s, err);
+		r = store_load_place(s, err);
 	if (r < 0)
 		return r;
+	s->id = s->place ? xstrdup(s->place) : NULL;
 	*ret = TAKE(s);
 	return 0;
+}
+
+/* An empty journal beside the one that is meant would be worse than none. */
+static int refuse_elsewhere(const char *dir, struct err *err)
+{
+	_cleanup_free_ char *path = fs_join(dir, STORE_PLACE_FILE);
+	return fs_exists(AT_FDCWD, path)
+	               ? err_set(err, ERR_UNSUPPORTED,
+	                         "the journal of '%s' lies in PostgreSQL, which this program does not read", dir)
+	               : 0;
 }
 
 int store_open(const char *dir, const char *vfs, struct store **ret, struct err *err)
 {
 	int r = store_prepare_dir(dir, err);
+	if (r < 0)
+		return r;
+	r = refuse_elsewhere(dir, err);
 	if (r < 0)
 		return r;
 	store_make_reserve(dir);
@@ -269,8 +283,11 @@ int store_open(const char *dir, const char *vfs, struct store **ret, struct err 
 
 int store_open_readonly(const char *dir, struct store **ret, struct err *err)
 {
-	_cleanup_free_ char *path = fs_join(dir, "journal.db");
+	_cleanup_free_ char *path = fs_join(dir, STORE_DATABASE_FILE);
 	struct stat st;
+	int r = refuse_elsewhere(dir, err);
+	if (r < 0)
+		return r;
 	/* A directory that cannot be read is not the same as one without a journal. */
 	if (stat(path, &st) < 0)
 		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "there is no journal in '%s' yet", dir)

@@ -31,7 +31,7 @@ static int make_store_id(const char *path, struct err *err)
 
 /* The id is bound to the machine: a directory that was copied to another one (a cloned disk) gets an id of its own there, so
  * that the copy never takes itself for the owner of the original's locks. */
-int store_load_id(struct store *s, struct err *err)
+int store_load_place(struct store *s, struct err *err)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "store-id");
 	for (int i = 0; i < 3; i++) {
@@ -42,7 +42,7 @@ int store_load_id(struct store *s, struct err *err)
 			r = json_parse(str_peek(&text), text.len, 4096, &o, err);
 		const char *id = json_get_string(o, "id"), *machine = json_get_string(o, "machine_id");
 		if (r == 0 && id && machine && strcmp(machine, host_machine_id()) == 0) {
-			s->id = xstrdup(id);
+			s->place = xstrdup(id);
 			return 0;
 		}
 		if ((r < 0 && r != ERR_NOT_FOUND) || s->readonly)
@@ -115,6 +115,7 @@ void store_close(struct store *s)
 	s->type->close(s);
 	free(s->dir);
 	free(s->id);
+	free(s->place);
 	free(s);
 }
 
@@ -126,6 +127,39 @@ void store_closep(struct store **s)
 const char *store_id(const struct store *s)
 {
 	return s->id ? s->id : "";
+}
+
+bool store_is_there(const char *dir)
+{
+	_cleanup_free_ char *own = fs_join(dir, STORE_DATABASE_FILE), *elsewhere = fs_join(dir, STORE_PLACE_FILE);
+	return fs_exists(AT_FDCWD, own) || fs_exists(AT_FDCWD, elsewhere);
+}
+
+bool store_is_shared(const struct store *s)
+{
+	return s->type->shared;
+}
+
+const char *store_place(const struct store *s)
+{
+	return s->place ? s->place : "";
+}
+
+int store_claim(struct store *s, const char *id, bool *ret_elsewhere, struct err *err)
+{
+	*ret_elsewhere = false;
+	return s->type->shared ? s->type->claim(s, id, ret_elsewhere, err) : 0;
+}
+
+int store_take_over(struct store *s, const char *id, struct err *err)
+{
+	return s->type->shared ? s->type->take_over(s, id, err) : 0;
+}
+
+void store_release(struct store *s, const char *id)
+{
+	if (s->type->shared)
+		s->type->release(s, id);
 }
 
 const char *store_dir(const struct store *s)

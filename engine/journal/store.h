@@ -1,6 +1,6 @@
-/* davit's memory, in terms of deployments and changes, so that another store (a fleet's PostgreSQL) fits the same interface.
- * SQLite, WAL, synchronous=FULL; any number of processes; each write is one short BEGIN IMMEDIATE with a bounded wait; the data of a
- * writing call is durable when it returns. Format 1 (PRAGMA user_version); newer is refused, older is read. */
+/* davit's memory, in terms of deployments and changes. It lies in SQLite in the state directory (sqlite.c), or in PostgreSQL (postgres/),
+ * where several machines share it. Any number of processes; each write is one short transaction with a bounded wait; the data of a writing
+ * call is durable when it returns. Format 1; newer is refused, older is read. */
 #pragma once
 #include "engine/record/change.h"
 
@@ -28,10 +28,31 @@ int store_open(const char *dir, const char *vfs, struct store **ret, struct err 
 int store_check_owner(const char *dir, struct err *err);
 int store_open_readonly(const char *dir, struct store **ret,
                         struct err *err); /* for history and show; ERR_NOT_FOUND when there is none */
+bool store_is_there(const char *dir);     /* a journal, in the directory or named by it; nothing is opened */
 void store_close(struct store *s);
 void store_closep(struct store **s);
-const char *store_id(const struct store *s); /* random, made once, bound to the machine id */
+/* Of the journal: random, made once. One that is not shared is bound to the machine id. */
+const char *store_id(const struct store *s);
 const char *store_dir(const struct store *s);
+
+/* ---- one journal, several machines. Where it is not shared, every deployment is this machine's. ---- */
+bool store_is_shared(const struct store *s);
+/* The id of this state directory, of which no other machine has the like. */
+const char *store_place(const struct store *s);
+/* For a process that works on a deployment, until store_release: another machine writes nothing of it meanwhile. ERR_LOCKED: a process
+ * elsewhere does, and is connected. *ret_elsewhere: another machine owns it, but no process of it is connected: it may be gone or cut off. The
+ * claim is made, nobody else asks; after a proof by the targets (docs/semantics.md 5) store_take_over, else store_release. */
+int store_claim(struct store *s, const char *id, bool *ret_elsewhere, struct err *err);
+/* From here on the former owner's writes fail with ERR_FENCED. */
+int store_take_over(struct store *s, const char *id, struct err *err);
+/* One that needs no process any more has no owner either. */
+void store_release(struct store *s, const char *id);
+
+/* What an undo needs of secrets (base/secret/seal.h), readable by every machine of the journal. */
+int store_seal(struct store *s, const char *id, const void *data, size_t len, struct err *err);
+int store_unseal(struct store *s, const char *id, struct str *out, struct err *err); /* ERR_NOT_FOUND, ERR_AUTH */
+int store_seal_erase(struct store *s, const char *id, struct err *err);              /* absent is fine */
+int store_seal_sweep(struct store *s, struct err *err);
 
 int store_deployment_add(struct store *s, const json_t *deployment, struct err *err);
 /* ERR_EXISTS-like: ERR_LOCKED when name.environment has one that holds locks (ret_holder: its id, the caller's). */

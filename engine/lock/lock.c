@@ -588,7 +588,7 @@ static bool same_file(int fd, const char *path)
 	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
-int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err)
+static int claim_file(const struct store *s, const char *id, int *ret_fd, struct err *err)
 {
 	if (!lock_id_is_sound(id))
 		return err_set(err, ERR_INVALID, "invalid deployment id");
@@ -611,11 +611,31 @@ int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct 
 	return err_set(err, ERR_LOCKED, "the owner's file '%s' changes all the time", path);
 }
 
-void lock_owner_drop(const struct store *s, const char *id, int *fd, bool remove)
+int lock_owner_claim(struct store *s, const char *id, int *ret_fd, bool *ret_elsewhere, struct err *err)
+{
+	_cleanup_close_ int fd = -1;
+	bool elsewhere = false;
+	int r = claim_file(s, id, &fd, err);
+	if (r == 0)
+		r = store_claim(s, id, &elsewhere, err);
+	if (r == 0 && elsewhere && ret_elsewhere == NULL) {
+		store_release(s, id);
+		r = err_set(err, ERR_LOCKED, "another machine owns the deployment %s", id);
+	}
+	if (r < 0)
+		return r;
+	if (ret_elsewhere)
+		*ret_elsewhere = elsewhere;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+void lock_owner_drop(struct store *s, const char *id, int *fd, bool remove)
 {
 	if (*fd < 0)
 		return;
 	_cleanup_free_ char *path = xasprintf("%s/owners/%s", store_dir(s), id);
+	store_release(s, id);
 	if (remove)
 		unlink(path);
 	closep(fd);

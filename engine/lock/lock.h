@@ -47,9 +47,10 @@ int lock_append_changes(struct target *t, const struct change *changes, size_t c
 int lock_append_state(struct target *t, const struct change *c, enum change_state state, struct err *err);
 int lock_read_changes(struct view *v, const char *lock_dir, struct plan *ret, struct err *err);
 
-/* The file owners/ID of the state directory, locked with flock while the owner lives. ERR_LOCKED: it lives. *ret_fd: keep it open. */
-int lock_owner_claim(const struct store *s, const char *id, int *ret_fd, struct err *err);
-void lock_owner_drop(const struct store *s, const char *id, int *fd, bool remove);
+/* The file owners/ID of the state directory, locked with flock while the owner lives. ERR_LOCKED: it lives. *ret_fd: keep it open.
+ * ret_elsewhere (NULL: then ERR_LOCKED): as store_claim has it, whose claim is part of this one. */
+int lock_owner_claim(struct store *s, const char *id, int *ret_fd, bool *ret_elsewhere, struct err *err);
+void lock_owner_drop(struct store *s, const char *id, int *fd, bool remove);
 /* {"pid","start_time","boot_id","pid_ns"} of a process, this one when pid is 0. */
 json_t *lock_owner_process(int pid);
 /* 1: surely gone, 0: alive or not provable. */

@@ -221,7 +221,7 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	/* The locks first: recovery frees the locks of a deployment that is `preparing`. */
 	int r = engine_unlock_all(e, &why);
 	if (r == 0)
-		r = seal_erase(store_dir(e->store), e->id, &why);
+		r = store_seal_erase(e->store, e->id, &why);
 	if (r == 0)
 		r = engine_set_state(e, DEPLOYMENT_REFUSED, json_incref(members), &why);
 	json_decref(members);
@@ -275,7 +275,7 @@ void engine_clean(struct engine *e, bool committed)
 	}
 	int r = engine_unlock_all(e, &why);
 	if (r == 0)
-		r = seal_erase(store_dir(e->store), e->id, &why);
+		r = store_seal_erase(e->store, e->id, &why);
 	if (r == 0) {
 		_cleanup_json_ json_t *members = json_pack("{s:b}", "cleaned", 1);
 		r = store_deployment_set(e->store, e->id, members, &why);

@@ -27,6 +27,8 @@ struct engine_options {
 	bool refresh;             /* a plan: the status is 6 when what can be looked at is not as described */
 	bool planned;             /* a plan: ret->planned is wanted */
 	bool seal;
+	int64_t standstill_ms; /* of another machine's locks, before they are taken over; 0: 90 s */
+	bool consent;          /* a person says that the other machine is gone */
 	/* Fills in values of earlier steps: called before a step is applied, with {"deployment":{…},"steps":{ID:{"outputs":{…}}}}. May be NULL. */
 	int (*resolve)(void *context, int step_index, const json_t *contexts, json_t **ret_input, struct err *err);
 	void *resolve_context;

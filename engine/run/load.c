@@ -340,12 +340,14 @@ static int load(struct engine *e, const struct deployment *given, const struct e
 
 int engine_load(struct engine *e, const struct deployment *deployment, const struct engine_options *o, struct err *err)
 {
-	return load(e, deployment, o, false, err);
+	int r = load(e, deployment, o, false, err);
+	return r < 0 ? r : engine_check_environment(e, err);
 }
 
 int engine_load_recorded(struct engine *e, const json_t *deployment, const struct engine_options *o, struct err *err)
 {
-	return load(e, DEPLOYMENT_UNREAD(deployment), o, true, err);
+	int r = load(e, DEPLOYMENT_UNREAD(deployment), o, true, err);
+	return r < 0 ? r : engine_check_environment(e, err);
 }
 
 void engine_done(struct engine *e)

@@ -168,13 +168,13 @@ static int close_entry(const json_t *doc, const struct engine_options *o, int st
 {
 	const char *id = json_get_string(doc, "id");
 	int fd = -1;
-	int r = lock_owner_claim(o->store, id, &fd, err);
+	int r = lock_owner_claim(o->store, id, &fd, NULL, err);
 	if (r < 0)
 		return r;
 	_cleanup_json_ json_t *members =
 		json_pack("{s:s, s:i, s:o, s:I}", "state", deployment_state_name(DEPLOYMENT_REFUSED), "exit_status",
 	                  status, "reason", engine_line(why), "decided_ms", (json_int_t)clock_wall_ms());
-	r = seal_erase(store_dir(o->store), id, err);
+	r = store_seal_erase(o->store, id, err);
 	if (r == 0)
 		r = store_deployment_set(o->store, id, members, err);
 	lock_owner_drop(o->store, id, &fd, r == 0);

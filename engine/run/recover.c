@@ -176,7 +176,7 @@ static int close_entry(const json_t *doc, const struct engine_options *o, struct
 	enum deployment_state state = engine_state_of(doc);
 	_cleanup_json_ json_t *members = json_object();
 	int fd = -1;
-	int r = lock_owner_claim(o->store, id, &fd, err);
+	int r = lock_owner_claim(o->store, id, &fd, NULL, err);
 	if (r < 0)
 		return r == ERR_LOCKED ? 5 : 4;
 	if (state == DEPLOYMENT_PREPARING) {
@@ -255,6 +255,8 @@ static int recover_one(const json_t *doc, const struct engine_options *o, const 
 {
 	_cleanup_(engine_done) struct engine e = {.owner_fd = -1};
 	enum deployment_state state = engine_state_of(doc);
+	if (engine_check_machine(o->store, doc, err) < 0)
+		return 5;
 	if (state == DEPLOYMENT_HELD) {
 		tell_held(doc, o, given);
 		const char *reason = json_get_string(doc, "reason");
@@ -297,7 +299,7 @@ static void sweep_sealed(const struct engine_options *o)
 {
 	char line[ERR_FRAME_SIZE];
 	struct err why = ERR_INIT;
-	if (seal_sweep(store_dir(o->store), &why) < 0 && o->report)
+	if (store_seal_sweep(o->store, &why) < 0 && o->report)
 		o->report(o->report_context, "warning", err_line(&why, line, sizeof(line)));
 }
 

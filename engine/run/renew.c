@@ -34,10 +34,12 @@ static bool may_seal(const struct engine *e)
 int engine_begin(struct engine *e, struct err *err)
 {
 	engine_make_doc(e);
+	e->fresh_locks = true;
 	/* Its logins are in no file here: recovery must not mistake it for one that died before its first lock. */
 	if (!may_seal(e))
 		json_object_set_new(e->doc, "unsealed", json_true());
-	int r = lock_owner_claim(e->store, e->id, &e->owner_fd, err);
+	engine_note_machine(e);
+	int r = lock_owner_claim(e->store, e->id, &e->owner_fd, NULL, err);
 	if (r == 0)
 		r = store_deployment_add(e->store, e->doc, err);
 	if (r < 0) {
@@ -195,6 +197,7 @@ static int tell_same_place(struct engine *e, const struct etarget *et, const jso
 static int lock_targets(struct engine *e, struct err *err)
 {
 	_cleanup_json_ json_t *holder = NULL;
+	e->fresh_locks = false;
 	for (size_t i = 0; i < e->host_count; i++) {
 		int r = engine_lock_target(e, &e->targets[i], &holder, err);
 		if (r < 0)
@@ -337,6 +340,9 @@ static int clear_target(struct engine *e, struct etarget *et, struct err *err)
 
 int engine_unlock_all(struct engine *e, struct err *err)
 {
+	/* Whoever has the journal's lock may be making its own there just now: a sweep would come in between. */
+	if (e->fresh_locks)
+		return 0;
 	/* The anchor's mark tells another machine how it ended: it is removed last. */
 	for (size_t i = e->host_count; i-- > 0;) {
 		int r = e->targets[i].t->view.facts.base ? clear_target(e, &e->targets[i], err) : 0;
@@ -399,7 +405,7 @@ int engine_seal(struct engine *e, struct err *err)
 	if (!json_text_secret(e->deployment, &text))
 		return err_set(err, ERR_LIMIT, "seal what an undo would need: it is larger than %d MiB",
 		               SEALED_MAX >> 20);
-	int r = seal_write(store_dir(e->store), e->id, str_peek(&text), text.len, err);
+	int r = store_seal(e->store, e->id, str_peek(&text), text.len, err);
 	if (r == 0 && !json_get_bool(e->doc, "sealed", false)) {
 		/* So its absence later means that it was erased, which is the last action but one. */
 		_cleanup_json_ json_t *members = json_pack("{s:b}", "sealed", 1);

@@ -20,7 +20,7 @@ enum deployment_state engine_state_of(const json_t *doc)
 static int read_sealed(struct store *s, const char *id, json_t **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_SECRET_INIT(MAX_SEALED + 1024);
-	int r = seal_read(store_dir(s), id, &text, err);
+	int r = store_unseal(s, id, &text, err);
 	return r < 0 ? r : json_parse(str_peek(&text), text.len, MAX_SEALED, ret, err);
 }
 
@@ -105,7 +105,9 @@ int engine_load_known(struct engine *e, json_t *doc, const struct engine_options
 {
 	_cleanup_json_ json_t *object = NULL;
 	const struct deployment *file = NULL;
-	int r = find_object(doc, o, given, &object, &file, err);
+	int r = engine_check_machine(o->store, doc, err);
+	if (r == 0)
+		r = find_object(doc, o, given, &object, &file, err);
 	if (r < 0)
 		return r;
 	bool from_file = file != NULL;
@@ -137,15 +139,20 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	_cleanup_json_ json_t *fresh = NULL;
 	const char *id = json_get_string(doc, "id");
 	int fd = -1;
-	int r = lock_owner_claim(o->store, id, &fd, err);
+	bool elsewhere = false;
+	int r = engine_check_machine(o->store, doc, err);
+	if (r == 0)
+		r = lock_owner_claim(o->store, id, &fd, in_job ? NULL : &elsewhere, err);
 	if (r < 0)
 		return r;
 	/* Read again: the owner may have worked until just now. */
 	r = store_deployment_get(o->store, id, &fresh, err);
-	if (r == 0 && !in_job && job_goes_on(fresh))
+	if (r == 0 && !in_job && !elsewhere && job_goes_on(fresh))
 		r = err_set(err, ERR_LOCKED, "the job of the deployment %s is still running", id);
 	if (r == 0)
 		r = engine_load_known(e, fresh, o, given, err);
+	if (r == 0 && elsewhere)
+		r = engine_prove_gone(e, err);
 	if (r < 0) {
 		lock_owner_drop(o->store, id, &fd, false);
 		return r;

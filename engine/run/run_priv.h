@@ -5,7 +5,7 @@
  * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order) with undo_change.c,
  * private_names.c, after_undo.c and left_over.c, commit.c (commit, undone, held, cleaning), passed.c
  * (what a gate let in), recover.c with resume.c, reclaim.c and
- * settle.c, takeover.c, unlock.c, job.c, rollback.c, rollback_plan.c, way_back.c, back.c, park.c, difference.c, report.c.
+ * settle.c, takeover.c, elsewhere.c (one journal, several machines), unlock.c, job.c, rollback.c, rollback_plan.c, way_back.c, back.c, park.c, difference.c, report.c.
  */
 #pragma once
 #include "base/data/json.h"
@@ -66,6 +66,7 @@ struct engine {
 	json_t *doc;                    /* the journal's object */
 	char *id, *name, *environment, *source_root, *scope;
 	bool hold; /* on_failure: hold */
+	bool fresh_locks; /* no lock of a target was asked for so far, by this process or one before it: nothing of it lies there */
 	struct step_deployment facts;
 	struct arena arena;
 	struct etarget *targets; /* hosts that are locked before all else, each by name: targets[0] is the anchor */
@@ -410,3 +411,14 @@ void engine_add_stay(struct engine *e, const char *text); /* once */
 /* ---- report.c ---- */
 json_t *engine_report(struct engine *e);
 void engine_result_fill(struct engine *e, struct engine_result *ret, int exit_status);
+
+/* ---- elsewhere.c ---- */
+/* In a shared journal: that the deployment changes this machine itself, in its object. */
+void engine_note_machine(struct engine *e);
+/* ERR_REFUSED: another machine's own files are in it. */
+int engine_check_machine(const struct store *s, const json_t *doc, struct err *err);
+int engine_check_environment(struct engine *e, struct err *err);
+/* Another machine owns the deployment and is not connected: ours, once its locks stood still. ERR_LOCKED: it lives, or that cannot be known. */
+int engine_prove_gone(struct engine *e, struct err *err);
+/* takeover.c: ERR_LOCKED when the locks' counters move within the time. */
+int engine_stands_still(struct engine *e, int64_t after_ms, struct err *err);

@@ -42,7 +42,7 @@ static int pulse_all(struct engine *e, struct str *out, json_t **records, struct
 	return 0;
 }
 
-static int stands_still(struct engine *e, int64_t after_ms, struct err *err)
+int engine_stands_still(struct engine *e, int64_t after_ms, struct err *err)
 {
 	_cleanup_(str_done) struct str first = STR_INIT(1 << 20);
 	int64_t until = clock_mono_ms() + after_ms;
@@ -180,10 +180,10 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 	e->facts.id = e->id;
 	r = check_targets(e, record, err);
 	if (r == 0)
-		r = stands_still(e, ro->takeover_after_ms > 0 ? ro->takeover_after_ms : LOCK_STANDSTILL_MS, err);
+		r = engine_stands_still(e, ro->takeover_after_ms > 0 ? ro->takeover_after_ms : LOCK_STANDSTILL_MS, err);
 	if (r < 0)
 		return r == ERR_REFUSED ? 2 : 5;
-	r = lock_owner_claim(e->store, e->id, &e->owner_fd, err);
+	r = lock_owner_claim(e->store, e->id, &e->owner_fd, NULL, err);
 	if (r == 0)
 		engine_make_doc(e);
 	if (r == 0)

@@ -10,7 +10,8 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from servers import host_root  # noqa: E402
+from harness.fleet import Journal  # noqa: E402
+from servers import host_root, postgres  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 from servers.registry import Registry  # noqa: E402
 from servers.scaleway import PROJECT, TOKEN, Scaleway  # noqa: E402
@@ -21,6 +22,7 @@ OF_A_REGISTRY = "promote-what-passed.md"
 OF_CONTAINERS = "run-jobs-in-containers.md"
 OF_SCALEWAY = "deploy-scaleway.md"  # its commands ask a stand-in: their target gets its URL
 OF_GH = "watch-runs-with-gh.md"
+OF_A_JOURNAL = "share-a-journal.md"
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -64,7 +66,7 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY, OF_GH):
+                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY, OF_GH, OF_A_JOURNAL):
                     self.run_page(page)
 
     def test_the_commands_of_the_page_about_scaleway_work_as_written(self):
@@ -76,6 +78,11 @@ class TaskPages(unittest.TestCase):
     @unittest.skipUnless(shutil.which("gh"), "this machine has no gh")
     def test_the_commands_of_the_page_about_gh_work_as_written(self):
         self.run_page(os.path.join(SOURCE, "docs/tasks", OF_GH))
+
+    @unittest.skipIf(postgres.lacking(), postgres.lacking())
+    def test_the_commands_of_the_page_about_a_shared_journal_work_as_written(self):
+        with Journal() as journal:
+            self.run_page(os.path.join(SOURCE, "docs/tasks", OF_A_JOURNAL), JOURNAL_URL=journal.url())
 
     @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
     def test_the_commands_of_the_page_about_terraform_work_as_written(self):

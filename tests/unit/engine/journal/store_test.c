@@ -1,22 +1,56 @@
+/* What every journal keeps to, whatever its database: SQLite, or the PostgreSQL whose URL is in DAVIT_TEST_JOURNAL (journal_in_postgres.py
+ * starts one), in which each test finds no journal. */
 #include "unit/cmocka_all.h"
 #include "base/sys/fs.h"
 #include "base/data/json.h"
 #include "engine/run/step.h"
+#include "engine/journal/postgres/open.h"
 #include "engine/journal/store.h"
 
 #include <fcntl.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 
 static char *dir;
 static struct store *store;
 
+static const char *url(void)
+{
+	return getenv("DAVIT_TEST_JOURNAL");
+}
+
+static void in_postgres(const char *sql)
+{
+	PGconn *conn = PQconnectdb(url());
+	PGresult *done = PQexec(conn, sql);
+	assert_int_not_equal(PQresultStatus(done), PGRES_FATAL_ERROR);
+	PQclear(done);
+	PQfinish(conn);
+}
+
+/* A state directory that works with the shared journal from now on. */
+static int join(const char *at, const char *key, struct store **ret)
+{
+	struct err err = ERR_INIT;
+	char line[1000];
+	int r = journal_use(at, url(), key, &err);
+	if (r == 0)
+		r = journal_open(at, ret, &err);
+	if (r < 0)
+		fail_msg("%s", err_line(&err, line, sizeof(line)));
+	return r;
+}
+
 static int set_up(void **state)
 {
 	(void)state;
 	if (fs_make_temp_dir("davit-store-test", &dir, NULL) < 0)
 		return -1;
-	return store_open(dir, NULL, &store, NULL);
+	if (url() == NULL)
+		return store_open(dir, NULL, &store, NULL);
+	in_postgres("SET client_min_messages TO warning; DROP SCHEMA IF EXISTS davit CASCADE");
+	return join(dir, NULL, &store);
 }
 
 static int tear_down(void **state)
@@ -161,18 +195,271 @@ static void a_state_row_comes_with_done_and_goes_with_undone(void **state)
 	assert_int_equal(json_get_int(back, "v", 0), 1);
 }
 
+static void set_format_of_sqlite(void)
+{
+	sqlite3 *db = NULL;
+	_cleanup_free_ char *path = fs_join(dir, "journal.db");
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=7", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void steps_and_events_come_back_in_their_order(void **state)
+{
+	(void)state;
+	_cleanup_json_ json_t *first = json_pack("{s:s, s:s}", "step", "apply", "state", "planned"),
+			      *second = json_pack("{s:s}", "step", "run"),
+			      *members = json_pack("{s:s, s:n}", "state", "done", "step"), *steps = NULL,
+			      *events = NULL, *data = json_pack("{s:s}", "said", "a\xc3\xa4\n\"b\"");
+	add("d", "p", "open");
+	assert_int_equal(store_step_add(store, "d", 1, second, NULL), 0);
+	assert_int_equal(store_step_add(store, "d", 0, second, NULL), 0);
+	assert_int_equal(store_step_add(store, "d", 0, first, NULL), 0);
+	assert_int_equal(store_step_set(store, "d", 0, members, NULL), 0);
+	assert_int_equal(store_step_set(store, "d", 2, members, NULL), ERR_NOT_FOUND);
+	assert_int_equal(store_step_list(store, "d", &steps, NULL), 0);
+	assert_int_equal(json_array_size(steps), 2);
+	assert_string_equal(json_get_string(json_array_get(steps, 0), "state"), "done");
+	assert_null(json_object_get(json_array_get(steps, 0), "step"));
+	assert_string_equal(json_get_string(json_array_get(steps, 1), "step"), "run");
+	assert_int_equal(store_event_add(store, "d", 1, "probe", data, NULL), 0);
+	assert_int_equal(store_event_note(store, "d", "saw", NULL, NULL), 0);
+	assert_int_equal(store_event_list(store, "d", &events, NULL), 0);
+	assert_int_equal(json_array_size(events), 2);
+	assert_true(json_equal(json_object_get(json_array_get(events, 0), "data"), data));
+	assert_int_equal(json_get_int(json_array_get(events, 0), "step", 0), 1);
+	assert_string_equal(json_get_string(json_array_get(events, 1), "kind"), "saw");
+	assert_true(json_is_null(json_object_get(json_array_get(events, 1), "data")));
+}
+
+static size_t listed(const struct store_filter *filter, const char *newest)
+{
+	_cleanup_json_ json_t *list = NULL;
+	assert_int_equal(store_deployment_list(store, filter, &list, NULL), 0);
+	assert_string_equal(json_get_string(json_array_get(list, 0), "id"), newest);
+	return json_array_size(list);
+}
+
+static void deployments_are_listed_newest_first_by_what_is_asked(void **state)
+{
+	(void)state;
+	const struct store_filter of_p = {.environment = "p"}, of_shop = {.name = "shop", .limit = 2},
+				  of_job = {.job_key = "job 1"};
+	_cleanup_json_ json_t *members = json_pack("{s:s}", "job_key", "job 1"), *doc = NULL;
+	struct err err = ERR_INIT;
+	add("a", "p", "committed");
+	add("b", "p", "committed");
+	add("c", "q", "committed");
+	assert_int_equal(store_deployment_set(store, "a", members, NULL), 0);
+	assert_int_equal(listed(NULL, "c"), 3);
+	assert_int_equal(listed(&of_p, "b"), 2);
+	assert_int_equal(listed(&of_shop, "c"), 2);
+	assert_int_equal(listed(&of_job, "a"), 1);
+	assert_int_equal(store_deployment_get(store, "a", &doc, NULL), 0);
+	assert_string_equal(json_get_string(doc, "environment"), "p");
+	assert_int_equal(store_deployment_get(store, "x", &doc, &err), ERR_NOT_FOUND);
+	assert_int_equal(store_deployment_set(store, "x", members, &err), ERR_NOT_FOUND);
+	assert_int_equal(store_deployment_add(store, doc, &err), ERR_EXISTS);
+}
+
+/* More than one page of changes, of which the last one is asked for. */
+static void a_target_is_found_behind_many_changes_of_others(void **state)
+{
+	(void)state;
+	_cleanup_(plan_done) struct plan plan = {0};
+	add("a", "production", "committed");
+	add("b", "production", "committed");
+	for (int i = 0; i < 1201; i++) {
+		struct change *c = plan_add_kind(&plan, "node", ACTION_CREATE, "/x");
+		c->target = xstrdup(i < 1200 ? "web" : "db");
+	}
+	assert_int_equal(store_changes_add(store, "a", plan.changes, plan.count, NULL), 0);
+	add_change("b", "web");
+	assert_true(is_changed("production", "db"));
+	assert_false(is_changed("production", "cache"));
+}
+
+static void rows_are_listed_and_forgotten(void **state)
+{
+	(void)state;
+	_cleanup_(change_done) struct change c = make_change("/a");
+	_cleanup_json_ json_t *row = json_pack("{s:i}", "v", 2), *rows = NULL, *none = NULL;
+	add("d", "p", "open");
+	change_set_state_row(&c, "it's a \"key\"", row, NULL);
+	assert_int_equal(store_changes_add(store, "d", &c, 1, NULL), 0);
+	assert_int_equal(store_change_set(store, "d", &c, CHANGE_DONE, NULL, NULL), 0);
+	assert_int_equal(store_state_list(store, "shop.p", "web", &rows, NULL), 0);
+	assert_true(json_equal(json_object_get(rows, "it's a \"key\""), row));
+	assert_int_equal(store_state_forget(store, "shop.p", "web", "it's a \"key\"", NULL), 0);
+	assert_int_equal(store_state_list(store, "shop.p", "web", &none, NULL), 0);
+	assert_int_equal(json_object_size(none), 0);
+}
+
+static void what_is_sealed_is_read_by_its_deployment_alone_until_it_is_erased(void **state)
+{
+	(void)state;
+	struct str out _cleanup_(str_done) = STR_INIT(1000), other _cleanup_(str_done) = STR_INIT(1000);
+	struct err err = ERR_INIT;
+	add("d", "p", "open");
+	assert_int_equal(store_seal(store, "d", "first", 5, NULL), 0);
+	assert_int_equal(store_seal(store, "d", "s\0cret", 6, NULL), 0);
+	assert_int_equal(store_unseal(store, "d", &out, NULL), 0);
+	assert_int_equal(out.len, 6);
+	assert_memory_equal(out.data, "s\0cret", 6);
+	assert_int_equal(store_unseal(store, "e", &other, &err), ERR_NOT_FOUND);
+	assert_int_equal(store_seal_erase(store, "d", NULL), 0);
+	assert_int_equal(store_seal_erase(store, "d", NULL), 0);
+	assert_int_equal(store_unseal(store, "d", &other, &err), ERR_NOT_FOUND);
+}
+
+/* ---- several machines: of a journal in PostgreSQL ---- */
+
+struct machine {
+	char *dir;
+	struct store *store;
+};
+
+static void machine_gone(struct machine *m)
+{
+	store_close(m->store);
+	assert_int_equal(fs_remove_tree(AT_FDCWD, m->dir, NULL), 0);
+	free(m->dir);
+}
+
+static void add_machine(struct machine *m)
+{
+	struct str key _cleanup_(str_done) = STR_INIT(100);
+	assert_int_equal(fs_make_temp_dir("davit-store-test", &m->dir, NULL), 0);
+	assert_int_equal(journal_key(dir, &key, NULL), 0);
+	assert_int_equal(join(m->dir, str_peek(&key), &m->store), 0);
+	assert_string_equal(store_id(m->store), store_id(store));
+	assert_string_not_equal(store_place(m->store), store_place(store));
+}
+
+static void only_postgres(void)
+{
+	if (url() == NULL)
+		skip();
+}
+
+static void a_machine_without_the_key_or_with_another_one_is_refused(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct err err = ERR_INIT;
+	char wrong[] = "0000000000000000000000000000000000000000000000000000000000000000";
+	_cleanup_free_ char *other = fs_join(dir, "other");
+	assert_int_equal(journal_use(other, url(), NULL, &err), ERR_AUTH);
+	assert_int_equal(journal_use(other, url(), wrong, &err), ERR_AUTH);
+	assert_int_equal(journal_use(other, url(), "abc", &err), ERR_INVALID);
+	struct store *none = NULL;
+	assert_int_equal(journal_open_readonly(other, &none, &err), ERR_NOT_FOUND);
+}
+
+static void a_deployment_of_a_living_process_is_nobody_elses(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct machine m _cleanup_(machine_gone) = {0};
+	struct err err = ERR_INIT;
+	bool elsewhere = true;
+	add_machine(&m);
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	assert_false(elsewhere);
+	add("d", "p", "open");
+	assert_int_equal(store_claim(m.store, "d", &elsewhere, &err), ERR_LOCKED);
+	assert_int_equal(store_event_add(m.store, "d", 0, "x", NULL, &err), ERR_FENCED);
+}
+
+static void one_that_was_taken_over_is_not_written_by_its_former_owner(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct machine m _cleanup_(machine_gone) = {0};
+	struct err err = ERR_INIT;
+	bool elsewhere = false;
+	_cleanup_json_ json_t *members = json_pack("{s:s}", "state", "committed"), *doc = NULL;
+	struct str out _cleanup_(str_done) = STR_INIT(1000);
+	add_machine(&m);
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	add("d", "p", "open");
+	assert_int_equal(store_seal(store, "d", "secret", 6, NULL), 0);
+	/* Its process is gone: the server ends its session. */
+	store_close(store);
+	assert_int_equal(journal_open(dir, &store, NULL), 0);
+	assert_int_equal(store_claim(m.store, "d", &elsewhere, NULL), 0);
+	assert_true(elsewhere);
+	assert_int_equal(store_take_over(m.store, "d", NULL), 0);
+	assert_int_equal(store_deployment_set(store, "d", members, &err), ERR_FENCED);
+	assert_int_equal(store_unlock(store, "d", &err), ERR_FENCED);
+	assert_int_equal(store_seal_erase(store, "d", &err), ERR_FENCED);
+	assert_int_equal(store_unseal(m.store, "d", &out, NULL), 0);
+	assert_int_equal(store_deployment_set(m.store, "d", members, NULL), 0);
+	assert_int_equal(store_deployment_get(store, "d", &doc, NULL), 0);
+	assert_string_equal(json_get_string(doc, "state"), "committed");
+	/* Decided: it needs no process any more, and belongs to all. The former owner is none of them as long as it takes it for its own. */
+	assert_int_equal(store_claim(store, "d", &elsewhere, &err), ERR_LOCKED);
+	store_release(m.store, "d");
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	assert_false(elsewhere);
+}
+
+/* In between, another machine took it over and ended it, and nobody owns it any more. */
+static void one_that_another_machine_ended_is_not_written_by_a_process_that_was_cut_off(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct err err = ERR_INIT;
+	bool elsewhere = false;
+	_cleanup_json_ json_t *members = json_pack("{s:s}", "state", "undoing");
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	add("d", "p", "open");
+	in_postgres("UPDATE davit.deployment SET owner=NULL, state='undone'");
+	assert_int_equal(store_deployment_set(store, "d", members, &err), ERR_FENCED);
+	store_release(store, "d");
+	assert_int_equal(store_deployment_set(store, "d", members, &err), 0);
+}
+
+static void a_machine_does_not_leave_what_it_owns(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct err err = ERR_INIT;
+	bool elsewhere = false;
+	_cleanup_json_ json_t *members = json_pack("{s:s}", "state", "committed");
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	add("d", "p", "open");
+	assert_int_equal(journal_leave(dir, &err), ERR_CONFLICT);
+	assert_int_equal(store_deployment_set(store, "d", members, NULL), 0);
+	store_release(store, "d");
+	assert_int_equal(journal_leave(dir, NULL), 0);
+}
+
+static void an_url_with_a_password_is_refused_and_not_told(void **state)
+{
+	(void)state;
+	struct err err = ERR_INIT;
+	char line[1000];
+	const char *const wrong[] = {"postgresql://me:s3cret@db.example/davit",
+	                             "postgresql://db.example/davit?password=s3cret", "postgresql://me:s3cret@[db",
+	                             "mysql://me:s3cret@db/x"};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(journal_use(dir, wrong[i], NULL, &err), ERR_INVALID);
+		assert_null(strstr(err_line(&err, line, sizeof(line)), "s3cret"));
+	}
+}
+
 static void a_newer_format_is_refused_with_both_numbers(void **state)
 {
 	(void)state;
 	struct store *other = NULL;
 	struct err err = ERR_INIT;
 	char line[1000];
-	sqlite3 *db = NULL;
-	_cleanup_free_ char *path = fs_join(dir, "journal.db");
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=7", NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-	assert_int_equal(store_open(dir, NULL, &other, &err), ERR_UNSUPPORTED);
+	if (url())
+		in_postgres("UPDATE davit.meta SET value='7' WHERE key='format'");
+	else
+		set_format_of_sqlite();
+	assert_int_equal(journal_open(dir, &other, &err), ERR_UNSUPPORTED);
 	err_line(&err, line, sizeof(line));
 	assert_non_null(strstr(line, "format 7"));
 	assert_non_null(strstr(line, "up to 1"));
@@ -187,7 +474,7 @@ static void the_folder_is_closed_to_others_and_keeps_its_id(void **state)
 	assert_int_equal(stat(dir, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
 	assert_int_equal(strlen(id), 32);
-	assert_int_equal(store_open(dir, NULL, &again, NULL), 0);
+	assert_int_equal(journal_open(dir, &again, NULL), 0);
 	assert_string_equal(store_id(again), id);
 	store_close(again);
 }
@@ -211,6 +498,22 @@ int main(void)
 		cmocka_unit_test_setup_teardown(changes_get_ids_in_the_order_of_making_and_come_back_whole, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_state_row_comes_with_done_and_goes_with_undone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(steps_and_events_come_back_in_their_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(deployments_are_listed_newest_first_by_what_is_asked, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_target_is_found_behind_many_changes_of_others, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(rows_are_listed_and_forgotten, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_sealed_is_read_by_its_deployment_alone_until_it_is_erased,
+	                                        set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_machine_without_the_key_or_with_another_one_is_refused, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_deployment_of_a_living_process_is_nobody_elses, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_that_was_taken_over_is_not_written_by_its_former_owner, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(
+			one_that_another_machine_ended_is_not_written_by_a_process_that_was_cut_off, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_machine_does_not_leave_what_it_owns, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_url_with_a_password_is_refused_and_not_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_newer_format_is_refused_with_both_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_folder_is_closed_to_others_and_keeps_its_id, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(where_there_is_no_journal_reading_says_so, set_up, tear_down),

@@ -1,0 +1,457 @@
+#include "engine/journal/postgres/postgres.h"
+
+#include "base/core/clock.h"
+#include "base/core/mem.h"
+#include "base/core/str.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	PATIENCE_MS = 30000,
+	SESSION_END_MS = 2000,
+	OPEN_MS = 5000,
+	FIRST_PAUSE_MS = 50,
+	PAUSE_MAX_MS = 2000,
+	NUMBER_TEXT = 24,
+	XID_TEXT = 24
+};
+
+/* ---- patience with a server that is away ---- */
+
+struct patience {
+	int64_t until, pause_ms;
+};
+
+static struct patience patience_new(int64_t ms)
+{
+	return (struct patience){.until = clock_mono_ms() + ms, .pause_ms = FIRST_PAUSE_MS};
+}
+
+/* False: it is over. */
+static bool patience_left(struct patience *p)
+{
+	int64_t left = p->until - clock_mono_ms();
+	if (left <= 0)
+		return false;
+	clock_pause_ms(MIN(p->pause_ms, left));
+	p->pause_ms = MIN(2 * p->pause_ms, (int64_t)PAUSE_MAX_MS);
+	return true;
+}
+
+static int out_of_patience(const struct postgres *p, int r, struct err *err)
+{
+	err_wrap(err, r, "no journal for %d s", PATIENCE_MS / 1000);
+	return err_hint(err, r, "once %s answers again: davit recover", p->place.name);
+}
+
+/* ---- the connection ---- */
+
+/* The lock of the session says that the owner's process is connected. Without it the deployment is still this one's: another machine
+ * that looks meanwhile sees the counter on the targets move. */
+static int hold_claim(struct postgres *p, struct err *err)
+{
+	const char *const values[] = {p->claimed};
+	return p->claimed ? postgres_link_run(&p->link, "SELECT pg_try_advisory_lock(hashtextextended($1, 1))", values,
+	                                      1, NULL, err)
+	                  : 0;
+}
+
+static int check_same(struct store *s, struct err *err)
+{
+	struct postgres *p = s->database;
+	_cleanup_free_ char *id = NULL, *check = NULL;
+	int r = postgres_read_meta(p, &id, &check, err);
+	if (r == 0 && s->id && strcmp(s->id, id) != 0)
+		return err_set(err, ERR_CONFLICT, "%s is another journal than a moment ago", p->place.name);
+	if (r == 0 && s->id == NULL) {
+		s->id = TAKE(id);
+		p->key_check = TAKE(check);
+	}
+	return r;
+}
+
+static int connect_again(struct store *s, struct err *err)
+{
+	struct postgres *p = s->database;
+	if (p->link.conn)
+		return 0;
+	int r = postgres_link_open(&p->link, err);
+	if (r == 0)
+		r = postgres_set_up(p, err);
+	if (r == 0)
+		r = check_same(s, err);
+	if (r == 0)
+		r = hold_claim(p, err);
+	if (r < 0)
+		postgres_link_close(&p->link);
+	return r;
+}
+
+int postgres_connect(struct store *s, struct err *err)
+{
+	const struct postgres *p = s->database;
+	struct patience patience = patience_new(OPEN_MS);
+	int r;
+	do
+		r = connect_again(s, err);
+	while (r == ERR_NETWORK && patience_left(&patience));
+	return r == ERR_NETWORK
+	               ? err_hint(err, r, "`psql` with the URL of '%s/" STORE_PLACE_FILE "' shows whether %s answers",
+	                          s->dir, p->place.name)
+	               : r;
+}
+
+/* ---- rows ---- */
+
+/* Parameters are $1 here, and no statement has a ? elsewhere. */
+static char *statement_of(const char *sql)
+{
+	char *text = xstrdup(sql);
+	for (char *p = text; (p = strchr(p, '?')) != NULL;)
+		*p = '$';
+	return text;
+}
+
+static int ask(struct postgres *p, const char *sql, const struct sql_value *values, size_t count,
+               struct postgres_link_rows *rows, struct err *err)
+{
+	char numbers[SQL_VALUES_MAX][NUMBER_TEXT];
+	const char *texts[SQL_VALUES_MAX];
+	_cleanup_free_ char *statement = statement_of(sql);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(numbers[i], NUMBER_TEXT, "%" PRId64, values[i].number);
+		texts[i] = values[i].is_number ? numbers[i] : values[i].text;
+	}
+	return postgres_link_run(&p->link, statement, texts, (int)count, rows, err);
+}
+
+static int postgres_query(struct store *s, const char *sql, const struct sql_value *values, size_t count,
+                          struct sql_rows *rows, struct err *err)
+{
+	struct postgres *p = s->database;
+	struct patience patience = patience_new(PATIENCE_MS);
+	struct postgres_link_rows *found = xcalloc(1, sizeof(*found));
+	rows->found = found;
+	rows->at = -1;
+	for (;;) {
+		int r = p->at_work ? 0 : connect_again(s, err);
+		if (r == 0)
+			r = ask(p, sql, values, count, found, err);
+		if (r != ERR_NETWORK || p->at_work)
+			return r;
+		if (!patience_left(&patience))
+			return out_of_patience(p, r, err);
+	}
+}
+
+static int postgres_next(struct sql_rows *rows, struct err *err)
+{
+	const struct postgres_link_rows *found = rows->found;
+	(void)err;
+	if ((size_t)(rows->at + 1) >= found->count)
+		return 0;
+	rows->at++;
+	return 1;
+}
+
+static const char *postgres_column(struct sql_rows *rows, int column, size_t *ret_len)
+{
+	const char *text = postgres_link_text(rows->found, (size_t)rows->at, column);
+	*ret_len = text ? strlen(text) : 0;
+	return text;
+}
+
+static void postgres_done(struct sql_rows *rows)
+{
+	postgres_link_rows_done(rows->found);
+	free(rows->found);
+}
+
+/* ---- transactions ---- */
+
+static int say_taken(const char *id, struct err *err)
+{
+	err_set(err, ERR_FENCED, "another machine took the deployment %s over", id);
+	return err_hint(err, ERR_FENCED, "`davit show %s` says what it did; nothing more is changed from here", id);
+}
+
+/* One that this process has claimed must be this machine's still: another one may have ended it meanwhile, so that nobody owns it. */
+static bool may_write(const struct store *s, const struct sql_write *w, bool exists, const char *owner)
+{
+	const struct postgres *p = s->database;
+	bool claimed = w->deployment && p->claimed && strcmp(p->claimed, w->deployment) == 0;
+	if (owner)
+		return strcmp(owner, s->place) == 0;
+	return !claimed || !exists;
+}
+
+/* Its number, and the right to write: the row stays locked until the end. */
+static int enter(struct store *s, const struct sql_write *w, char xid[XID_TEXT], struct err *err)
+{
+	struct postgres *p = s->database;
+	struct postgres_link_rows rows _cleanup_(postgres_link_rows_done) = {0};
+	const char *const values[] = {w->deployment};
+	int r = postgres_link_run(&p->link, w->relaxed ? "BEGIN; SET LOCAL synchronous_commit TO off" : "BEGIN", NULL,
+	                          0, NULL, err);
+	if (r == 0)
+		r = postgres_link_run(
+			&p->link,
+			"SELECT pg_current_xact_id()::text, d.owner, d.id FROM (SELECT 1) AS one"
+			" LEFT JOIN LATERAL (SELECT id, owner FROM deployment WHERE id=$1 FOR UPDATE) AS d ON true",
+			values, 1, &rows, err);
+	if (r < 0)
+		return r;
+	const char *number = postgres_link_text(&rows, 0, 0), *owner = postgres_link_text(&rows, 0, 1);
+	snprintf(xid, XID_TEXT, "%s", number ? number : "");
+	return may_write(s, w, rows.count > 0 && postgres_link_text(&rows, 0, 2) != NULL, owner)
+	               ? 0
+	               : say_taken(w->deployment, err);
+}
+
+static int own_new(struct store *s, const struct sql_write *w, struct err *err)
+{
+	struct postgres *p = s->database;
+	const char *const values[] = {w->deployment, s->place};
+	return w->creates
+	               ? postgres_link_run(&p->link, "UPDATE deployment SET owner=$2 WHERE id=$1", values, 2, NULL, err)
+	               : 0;
+}
+
+/* *ret_sent: the commit was sent, so that a loss leaves open whether it was made. */
+static int try_once(struct store *s, const struct sql_write *w, char xid[XID_TEXT], bool *ret_sent, struct err *err)
+{
+	struct postgres *p = s->database;
+	*ret_sent = false;
+	int r = connect_again(s, err);
+	if (r < 0)
+		return r;
+	p->at_work = true;
+	r = enter(s, w, xid, err);
+	if (r == 0)
+		r = w->work(s, w->context, err);
+	if (r == 0)
+		r = own_new(s, w, err);
+	if (r == 0) {
+		*ret_sent = true;
+		r = postgres_link_run(&p->link, "COMMIT", NULL, 0, NULL, err);
+	} else if (p->link.conn) {
+		postgres_link_run(&p->link, "ROLLBACK", NULL, 0, NULL, NULL);
+	}
+	p->at_work = false;
+	return r;
+}
+
+/* What became of the transaction, once the server answers again. 1: it is durable; 0: nothing of it is there. */
+static int settle(struct store *s, const char *xid, struct patience *patience, struct err *err)
+{
+	struct postgres *p = s->database;
+	const char *const values[] = {xid};
+	while (patience_left(patience)) {
+		struct postgres_link_rows rows _cleanup_(postgres_link_rows_done) = {0};
+		int r = connect_again(s, err);
+		if (r == 0)
+			r = postgres_link_run(&p->link, "SELECT pg_xact_status(CAST($1 AS text)::xid8)", values, 1,
+			                      &rows, err);
+		if (r < 0 && r != ERR_NETWORK)
+			return r;
+		const char *status = postgres_link_text(&rows, 0, 0);
+		if (status && strcmp(status, "in progress") != 0)
+			return strcmp(status, "committed") == 0;
+	}
+	return err_set(err, ERR_UNKNOWN,
+	               "nobody knows whether the journal at %s has the last record: it did not answer its commit",
+	               p->place.name);
+}
+
+static bool is_passing(int r, const struct err *why)
+{
+	return r == ERR_NETWORK || (r < 0 && why->retryable);
+}
+
+static int postgres_write(struct store *s, const struct sql_write *w, struct err *err)
+{
+	struct patience patience = patience_new(PATIENCE_MS);
+	struct err why = ERR_INIT;
+	int r;
+	do {
+		char xid[XID_TEXT] = "";
+		bool sent = false;
+		err_clear(&why);
+		r = try_once(s, w, xid, &sent, &why);
+		int settled = r == ERR_NETWORK && sent ? settle(s, xid, &patience, &why) : 0;
+		if (settled > 0)
+			return 0;
+		r = settled < 0 ? settled : r;
+	} while (is_passing(r, &why) && patience_left(&patience));
+	if (is_passing(r, &why))
+		out_of_patience(s->database, r, &why);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
+/* ---- owners ---- */
+
+static int owner_elsewhere(const char *id, struct err *err)
+{
+	return err_set(err, ERR_LOCKED, "the process on another machine that owns the deployment %s is alive", id);
+}
+
+/* 1: ours, 0: another session's. */
+static int try_session_lock(struct store *s, const char *id, struct err *err)
+{
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int r = sql_query(s, &rows, err, "SELECT pg_try_advisory_lock(hashtextextended(?1, 1))", "s", id);
+	if (r == 0)
+		r = sql_next(&rows, err);
+	return r < 0 ? r : strcmp(sql_text(&rows, 0), "t") == 0;
+}
+
+/* Whoever holds the session's lock is the only one that asks: two machines never wait for the same dead owner. The session of a process that
+ * was killed lasts until the server has noticed, so one try is not enough. */
+static int take_session_lock(struct store *s, const char *id, struct err *err)
+{
+	struct postgres *p = s->database;
+	struct patience patience = patience_new(SESSION_END_MS);
+	if (p->claimed && strcmp(p->claimed, id) == 0)
+		return 1;
+	int r;
+	do
+		r = try_session_lock(s, id, err);
+	while (r == 0 && patience_left(&patience));
+	if (r >= 0) {
+		free(p->claimed);
+		p->claimed = xstrdup(id);
+	}
+	return r;
+}
+
+static int let_session_lock_go(struct store *s, const char *id)
+{
+	struct postgres *p = s->database;
+	if (p->claimed == NULL || strcmp(p->claimed, id) != 0)
+		return 0;
+	free(p->claimed);
+	p->claimed = NULL;
+	return sql_run(s, NULL, "SELECT pg_advisory_unlock(hashtextextended(?1, 1))", "s", id);
+}
+
+struct owning {
+	const char *id, *place, *former;
+	bool done;
+};
+
+/* Only of the owner that was seen; one without an owner, or in a state that needs no process, is anybody's. */
+static int take_ownership(struct store *s, void *context, struct err *err)
+{
+	struct owning *o = context;
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int r = sql_query(s, &rows, err,
+	                  "UPDATE deployment SET owner=?2 WHERE id=?1 AND (owner IS NULL OR owner=?2 OR owner=?3"
+	                  " OR state NOT IN ('preparing','open','undoing')) RETURNING id",
+	                  "sss", o->id, o->place, o->former);
+	if (r == 0)
+		r = sql_next(&rows, err);
+	o->done = r > 0;
+	return MIN(r, 0);
+}
+
+static int own(struct store *s, struct owning *o, struct err *err)
+{
+	const struct sql_write w = {.work = take_ownership, .context = o};
+	return postgres_write(s, &w, err);
+}
+
+static int owner_of(struct store *s, const char *id, char **ret, struct err *err)
+{
+	_cleanup_rows_ struct sql_rows rows = {0};
+	int r = sql_query(s, &rows, err, "SELECT owner FROM deployment WHERE id=?1", "s", id);
+	if (r == 0)
+		r = sql_next(&rows, err);
+	if (r > 0 && sql_text(&rows, 0))
+		*ret = xstrdup(sql_text(&rows, 0));
+	return r;
+}
+
+/* This machine's own (its file in owners/ is ours, so that the process is gone) needs no session's lock: one that the server still keeps is stale. */
+static int claim_there(struct store *s, const char *id, bool locked, bool *ret_elsewhere, struct err *err)
+{
+	_cleanup_free_ char *owner = NULL;
+	struct owning o = {.id = id, .place = s->place};
+	int r = owner_of(s, id, &owner, err);
+	if (r >= 0 && !locked && (owner == NULL || strcmp(owner, s->place) != 0))
+		return owner_elsewhere(id, err);
+	/* 0: it is yet to be added. */
+	if (r > 0)
+		r = own(s, &o, err);
+	else
+		o.done = true;
+	*ret_elsewhere = r == 0 && !o.done;
+	return r;
+}
+
+static int postgres_claim(struct store *s, const char *id, bool *ret_elsewhere, struct err *err)
+{
+	*ret_elsewhere = false;
+	int r = take_session_lock(s, id, err);
+	if (r >= 0)
+		r = claim_there(s, id, r > 0, ret_elsewhere, err);
+	if (r < 0)
+		let_session_lock_go(s, id);
+	return r;
+}
+
+static int postgres_take_over(struct store *s, const char *id, struct err *err)
+{
+	_cleanup_free_ char *owner = NULL;
+	int r = owner_of(s, id, &owner, err);
+	struct owning o = {.id = id, .place = s->place, .former = owner};
+	if (r >= 0)
+		r = own(s, &o, err);
+	return r == 0 && !o.done ? say_taken(id, err) : r;
+}
+
+static int give_ownership_up(struct store *s, void *context, struct err *err)
+{
+	const struct owning *o = context;
+	return sql_run(
+		s, err,
+		"UPDATE deployment SET owner=NULL WHERE id=?1 AND owner=?2 AND state NOT IN ('preparing','open','undoing')",
+		"ss", o->id, o->place);
+}
+
+static void postgres_release(struct store *s, const char *id)
+{
+	struct owning o = {.id = id, .place = s->place};
+	const struct sql_write w = {.work = give_ownership_up, .context = &o};
+	postgres_write(s, &w, NULL);
+	let_session_lock_go(s, id);
+}
+
+static void postgres_close(struct store *s)
+{
+	struct postgres *p = s->database;
+	if (p == NULL)
+		return;
+	postgres_link_close(&p->link);
+	journal_place_done(&p->place);
+	free(p->claimed);
+	free(p->key_check);
+	free(p);
+}
+
+const struct store_type postgres_type = {
+	.name = "postgresql",
+	.shared = true,
+	.write = postgres_write,
+	.query = postgres_query,
+	.next = postgres_next,
+	.column = postgres_column,
+	.done = postgres_done,
+	.close = postgres_close,
+	.claim = postgres_claim,
+	.take_over = postgres_take_over,
+	.release = postgres_release,
+};

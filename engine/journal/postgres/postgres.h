@@ -1,0 +1,28 @@
+/* The journal in PostgreSQL, for several machines. A write is one transaction: it is durable when it returns, a connection that broke before its
+ * commit lets it begin again, and one that broke in its commit is settled by the number of the transaction. Who owns a deployment (the
+ * id of a state directory) is asked in the same transaction: a machine whose deployment was taken over writes nothing of it any more. */
+#pragma once
+#include "engine/journal/postgres/link.h"
+#include "engine/journal/postgres/place.h"
+#include "engine/journal/store_priv.h"
+
+enum { POSTGRES_FORMAT = 1, POSTGRES_KEY_BYTES = 32 };
+
+struct postgres {
+	struct postgres_link link;
+	struct journal_place place;
+	char *claimed;   /* the deployment that this process owns; NULL: none */
+	char *key_check; /* digest of the journal's key */
+	bool at_work;    /* within a transaction: what is lost begins anew as a whole */
+};
+
+extern const struct store_type postgres_type;
+
+/* Connects, tries again for some seconds; sets s->id. */
+int postgres_connect(struct store *s, struct err *err);
+/* Settings, and what the server must be. On each connection. */
+int postgres_set_up(struct postgres *p, struct err *err);
+/* Makes the tables of a journal, for a key of which the digest is `key_check`; nothing where they are there. */
+int postgres_make_tables(struct postgres *p, const char *key_check, struct err *err);
+/* The journal's id and its key's digest. ERR_NOT_FOUND: there is no journal. ERR_UNSUPPORTED: a newer one. The caller's. */
+int postgres_read_meta(struct postgres *p, char **ret_id, char **ret_key_check, struct err *err);

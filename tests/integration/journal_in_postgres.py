@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""The journal in a real PostgreSQL: it keeps to what every journal keeps to, and a server that goes away and comes back, or a connection
+that breaks anywhere, costs no record and makes none twice."""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness.fleet import Journal, Machine, Proxy, lay  # noqa: E402
+from harness.trial import BUILD, Case, Trial, main  # noqa: E402
+from harness.waiting import until  # noqa: E402
+from servers import postgres  # noqa: E402
+
+LACKING = postgres.lacking()
+COUNTS = "SELECT (SELECT count(*) FROM deployment), (SELECT count(*) FROM step), (SELECT count(*) FROM change), (SELECT count(*) FROM event)"
+
+
+@unittest.skipIf(LACKING, LACKING)
+class InPostgres(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.journal = cls.enterClassContext(Journal())
+
+    def setUp(self):
+        self.t = self.enterContext(Trial())
+        self.journal.server.sql("davit", "SET client_min_messages TO warning; DROP SCHEMA IF EXISTS davit CASCADE")
+
+    def machine(self, url=None):
+        return Machine(self.t, "state", url or self.journal.url())
+
+    def test_it_keeps_to_what_every_journal_keeps_to(self):
+        suite = subprocess.run([os.path.join(BUILD, "tests", "test_store")], env={**os.environ, "DAVIT_TEST_JOURNAL": self.journal.url()},
+                               capture_output=True, text=True, check=False)
+        self.assertEqual(suite.returncode, 0, suite.stdout + suite.stderr)
+        self.assertNotIn("SKIPPED", suite.stdout + suite.stderr)
+
+    def test_a_deployment_goes_on_once_the_server_is_back(self):
+        machine = self.machine()
+        lay(self.t, {"local": {}})
+        with machine.start("deploy", "deploy.yml") as davit:
+            until(lambda: os.path.exists(self.t.path("begun")), "begun")
+            self.journal.server.stop("immediate")
+            self.t.write("go-on", b"")
+            self.journal.server.start()
+            out, _ = davit.communicate(timeout=120)
+        self.assertEqual(davit.returncode, 0, out)
+        self.assertEqual(self.t.read("conf"), b"new")
+        self.assertEqual([d["state"] for d in machine.history()], ["committed"])
+
+    def test_a_connection_that_breaks_anywhere_loses_no_record_and_makes_none_twice(self):
+        self.t.write("go-on", b"")
+        with Proxy(self.journal.server.port) as proxy:
+            machine = self.machine(self.journal.url(proxy.port))
+            counts = set()
+            # From the first byte of a deployment to behind its last one, which the counts show: those of the last are of no cut at all.
+            for after in (1, *range(1700, 14000, 1370), 1000000):
+                self.journal.sql("TRUNCATE deployment, step, change, event, state, sealed")
+                lay(self.t, {"local": {}})
+                proxy.order(f"cut-after {after}")
+                done = machine.run("deploy", "deploy.yml")
+                proxy.order("pass")
+                if after > 1:
+                    self.assert_exit(done, 0)
+                    self.assertEqual([d["state"] for d in machine.history()], ["committed"])
+                    counts.add(self.journal.sql(COUNTS))
+            self.assertEqual(len(counts), 1, counts)
+
+    def test_what_is_no_place_for_a_journal_is_refused(self):
+        state = {"DAVIT_STATE": self.t.state}
+        self.journal.server.sql("postgres", "SELECT 1")
+        latin = self.journal.url().replace("/davit?", "/latin?")
+        self.journal.server.sql("postgres", "DROP DATABASE IF EXISTS latin")
+        self.journal.server.sql("postgres", "CREATE DATABASE latin OWNER davit ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        for url, says in ((latin, "encoding LATIN1"), (self.journal.url().replace("/davit?", "/none?"), "does not exist"),
+                          ("postgresql://me:s3cret@db/davit", "holds a password"), ("mysql://db/davit", "no URL of PostgreSQL")):
+            refused = self.t.run("journal", "use", url, env=state)
+            self.assert_exit(refused, 2)
+            self.assert_says(refused, says)
+            self.assertNotIn("s3cret", refused.text)
+        self.assertFalse(os.path.exists(os.path.join(self.t.state, "journal.url")))
+
+    def test_a_server_that_does_not_sync_is_refused(self):
+        with postgres.Postgres() as careless:
+            refused = self.t.run("journal", "use", f"postgresql://postgres@/postgres?host={careless.dir}&port={careless.port}")
+        self.assert_exit(refused, 2)
+        self.assert_says(refused, "fsync = off")
+
+    def test_a_job_cannot_send_the_journal_elsewhere(self):
+        """libpq reads variables, and a job sets them for its later steps."""
+        machine = self.machine()
+        machine.env.update(GITHUB_ACTIONS="true", PGHOSTADDR="192.0.2.1", PGPASSFILE="/nonexistent", PGOPTIONS="-c search_path=public",
+                           PGSERVICE="theirs")
+        self.assert_exit(machine.run("journal"), 0)
+
+    def test_the_deployments_before_stay_in_the_state_directory(self):
+        self.t.write("go-on", b"")
+        lay(self.t, {"local": {}})
+        self.assert_exit(self.t.run("deploy", "deploy.yml"), 0)
+        machine = self.machine()
+        self.assertEqual(machine.history(), [])
+        self.assert_exit(machine.run("journal", "use", "here"), 0)
+        self.assertEqual([d["state"] for d in machine.history()], ["committed"])
+        self.assertEqual(json.loads(machine.run("journal", "--json").out)["shared"], False)
+
+
+if __name__ == "__main__":
+    main()
