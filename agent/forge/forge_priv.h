@@ -346,6 +346,9 @@ void push_received(struct forge *f, struct forge_repo *repo, const char *ref, co
 /* Paths of the workflow files of a commit. */
 void push_list_workflows(const struct forge_repo *repo, const char *sha, struct strv *out);
 /* An event other than a push, of a commit whose workflows may want it. Borrowed. */
+/* False if the workflow names paths, and none of those that change between the two commits is one of them. */
+bool changed_paths_start(const struct forge_repo *repo, const struct workflow *w, const char *event, const char *ref,
+                         const char *before, const char *after);
 struct push_event {
 	const char *name, *filter, *branch; /* filter: of pull_request the action; branch: its base */
 	const char *ref, *sha, *actor;

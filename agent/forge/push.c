@@ -99,7 +99,8 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
 	if (r >= 0)
 		tell_silent_events(f, workflow);
-	if (r >= 0 && !workflow_wants_push(workflow, ref))
+	if (r >= 0 &&
+	    (!workflow_wants_push(workflow, ref) || !changed_paths_start(repo, workflow, "push", ref, before, after)))
 		return;
 	json_t *payload = push_payload(f, repo, ref, before, after, actor);
 	const char *message = json_get_string(json_object_get(payload, "head_commit"), "message");
@@ -141,7 +142,9 @@ static void consider_event(struct forge *f, struct forge_repo *repo, const char 
 	int r = push_read_file(repo, event->sha, path, &text, &err);
 	if (r >= 0)
 		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
-	if (r >= 0 && !workflow_wants(workflow, event->name, event->branch, event->filter))
+	_cleanup_free_ char *base = xasprintf("%s^1", event->sha); /* of a pull request's merge */
+	if (r >= 0 && (!workflow_wants(workflow, event->name, event->branch, event->filter) ||
+	               !changed_paths_start(repo, workflow, event->name, event->ref, base, event->sha)))
 		return;
 	pthread_mutex_lock(&f->lock);
 	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, event->name, event->ref, event->sha,

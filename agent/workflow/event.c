@@ -127,9 +127,6 @@ static void read_filter(struct reader *r, const struct event *event, json_t *fil
 		reader_fault(r, "'%s' cannot hold an expression", key);
 	if (strcmp(key, "types") == 0)
 		check_types(r, event, value);
-	if (strcmp(event->name, "push") == 0 && str_starts(key, "paths"))
-		reader_refuse_here(
-			r, "'%s' is not supported: filter by branches, or look at the changed files in a step", key);
 	reader_leave(r, mark);
 }
 
@@ -160,6 +157,7 @@ static void read_filters(struct reader *r, const struct event *event, json_t *fi
 	}
 	check_exclusion(r, filters, "branches", "branches-ignore");
 	check_exclusion(r, filters, "tags", "tags-ignore");
+	check_exclusion(r, filters, "paths", "paths-ignore");
 }
 
 /* ---- workflow_dispatch ---- */

@@ -91,6 +91,23 @@ bool workflow_wants(const struct workflow *w, const char *event, const char *bra
 	return branch == NULL || ignored == NULL || !workflow_filter(ignored, branch);
 }
 
+bool workflow_has_path_filter(const struct workflow *w, const char *event)
+{
+	const json_t *filters = json_object_get(w->on, event);
+	return json_object_get(filters, "paths") != NULL || json_object_get(filters, "paths-ignore") != NULL;
+}
+
+bool workflow_wants_paths(const struct workflow *w, const char *event, const struct strv *changed)
+{
+	const json_t *filters = json_object_get(w->on, event), *wanted = json_object_get(filters, "paths"),
+		     *ignored = json_object_get(filters, "paths-ignore");
+	bool wants = wanted == NULL && ignored == NULL;
+	for (size_t i = 0; i < changed->count && !wants; i++)
+		wants = wanted != NULL ? workflow_filter(wanted, changed->items[i])
+		                       : !workflow_filter(ignored, changed->items[i]);
+	return wants;
+}
+
 const char *workflow_silent_event(const struct workflow *w, size_t n)
 {
 	const char *name;

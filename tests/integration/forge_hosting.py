@@ -182,6 +182,23 @@ class Workflows(Case):
         self.push(only_main, ref="refs/tags/v1")
         self.assertEqual([r["ref"] for r in self.forge.runs()], ["refs/heads/main"])
 
+    def test_files_that_change_start_what_names_them(self):
+        self.push(ONE_JOB.replace("on: push", "on: { push: { paths: ['src/**'] }, pull_request: { paths-ignore: ['docs/**'] } }"))
+        self.assertEqual(self.forge.runs(), [])
+        self.repo.push({"docs/a": "1"})
+        self.repo.push({"src/a": "1", "docs/a": "2"})
+        self.assertEqual([r["event"] for r in self.forge.runs()], ["push"])
+        self.repo.git("checkout", "-q", "-b", "change")
+        self.repo.push({"docs/a": "3"}, ref="change")
+        self.forge.pull("octo/demo", "change")
+        self.assertEqual(len(self.forge.runs()), 1)
+        self.repo.push({"b": "1"}, ref="change")
+        self.assertEqual(sorted(r["event"] for r in self.forge.runs()), ["pull_request", "push"])
+        self.repo.git("checkout", "-q", "-b", "other", "main")
+        self.repo.push({"src/b": "1"}, ref="other")
+        self.repo.push({"src/b": "1"}, ref="refs/tags/v1")
+        self.assertEqual(sorted(r["event"] for r in self.forge.runs()), ["pull_request", "push", "push", "push"])
+
     def test_a_broken_workflow_is_a_failed_run_with_its_faults(self):
         sha = self.push("on: push\njobs:\n  a:\n    runs-on: x\n    stepz: []\n")
         run = self.forge.wait_run("octo/demo", sha)

@@ -411,13 +411,41 @@ static void all_faults_of_a_file_come_at_once_with_their_places(void **state)
 			fail_msg("'%s' is not in:\n%s", expected[i], text);
 }
 
-static void a_reusable_workflow_of_elsewhere_and_a_path_filter_are_refused_with_the_way_out(void **state)
+static void a_reusable_workflow_of_elsewhere_is_refused_with_the_way_out(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *text =
-		faults_of("on: { push: { paths: [a] } }\njobs: { a: { uses: a/b/.github/workflows/x.yml@v1 } }\n");
+	_cleanup_free_ char *text = faults_of("on: push\njobs: { a: { uses: a/b/.github/workflows/x.yml@v1 } }\n");
 	assert_non_null(strstr(text, "only reusable workflows of the same repository are called here"));
-	assert_non_null(strstr(text, "'paths' is not supported"));
+}
+
+static void files_that_change_start_what_names_them(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *filter, *changed;
+		bool wanted;
+	} cases[] = {
+		{"paths: ['src/**', '!src/doc/**']", "src/a.c", true},
+		{"paths: ['src/**', '!src/doc/**']", "src/doc/a", false},
+		{"paths: ['src/**', '!src/doc/**']", "README", false},
+		{"paths: ['*.md']", "docs/a.md", false},
+		{"paths: ['**.md']", "docs/a.md", true},
+		{"paths-ignore: ['docs/**']", "docs/a", false},
+		{"paths-ignore: ['docs/**']", "src/a", true},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = xasprintf(
+			"on: { push: { %s } }\njobs: { a: { runs-on: x, steps: [ { run: x } ] } }\n", cases[i].filter);
+		_cleanup_(workflow_freep) struct workflow *w = NULL;
+		_cleanup_(faults_done) struct faults faults = {0};
+		_cleanup_(strv_done) struct strv changed = {0};
+		assert_int_equal(workflow_read("w.yml", text, strlen(text), &faults, &w, NULL, NULL), 0);
+		assert_true(workflow_has_path_filter(w, "push"));
+		assert_false(workflow_wants_paths(w, "push", &changed));
+		strv_add(&changed, cases[i].changed);
+		if (workflow_wants_paths(w, "push", &changed) != cases[i].wanted)
+			fail_msg("%s, %s", cases[i].filter, cases[i].changed);
+	}
 }
 
 static void a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true(void **state)
@@ -544,7 +572,8 @@ int main(void)
 		cmocka_unit_test(inputs_of_a_dispatch_are_checked_and_filled_in),
 		cmocka_unit_test(a_number_that_is_none_is_refused),
 		cmocka_unit_test(all_faults_of_a_file_come_at_once_with_their_places),
-		cmocka_unit_test(a_reusable_workflow_of_elsewhere_and_a_path_filter_are_refused_with_the_way_out),
+		cmocka_unit_test(a_reusable_workflow_of_elsewhere_is_refused_with_the_way_out),
+		cmocka_unit_test(files_that_change_start_what_names_them),
 		cmocka_unit_test(a_condition_with_a_line_feed_behind_its_braces_is_a_text_and_true),
 		cmocka_unit_test(merge_keys_are_refused_and_anchors_are_not),
 		cmocka_unit_test(keys_that_github_knows_are_known),

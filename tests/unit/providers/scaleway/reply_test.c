@@ -20,8 +20,13 @@ static json_t *parsed(const char *text)
 static void an_id_is_a_uuid_and_nothing_else_gets_into_a_path(void **state)
 {
 	(void)state;
-	static const char *const wrong[] = {NULL, "", "5f5a33b1", "5f5a33b1-c733-4c20-b0c8-63edbb38f62", "5F5A33B1-c733-4c20-b0c8-63edbb38f620",
-	                                    "../../../../../../../../../../servers", "5f5a33b1-c733-4c20-b0c8-63edbb38f620/",
+	static const char *const wrong[] = {NULL,
+	                                    "",
+	                                    "5f5a33b1",
+	                                    "5f5a33b1-c733-4c20-b0c8-63edbb38f62",
+	                                    "5F5A33B1-c733-4c20-b0c8-63edbb38f620",
+	                                    "../../../../../../../../../../servers",
+	                                    "5f5a33b1-c733-4c20-b0c8-63edbb38f620/",
 	                                    "5f5a33b1/c733-4c20-b0c8-63edbb38f620"};
 	assert_true(reply_is_id("5f5a33b1-c733-4c20-b0c8-63edbb38f620"));
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
@@ -42,7 +47,8 @@ static void a_refusal_is_told_with_what_it_names(void **state)
 		{400, ERR_INVALID,
 	         "{\"type\":\"invalid_request_error\",\"message\":\"bad\",\"fields\":{\"volumes.0.size\":[\"too large\"]}}",
 	         "bad; volumes.0.size: too large"},
-		{400, ERR_FAILED, "{\"message\":\"quota exceeded for this resource\"}", "quota exceeded for this resource"},
+		{400, ERR_FAILED, "{\"message\":\"quota exceeded for this resource\"}",
+	         "quota exceeded for this resource"},
 		{403, ERR_FAILED,
 	         "{\"type\":\"quotas_exceeded\",\"details\":[{\"resource\":\"Servers\",\"quota\":2,\"current\":2}]}",
 	         "quotas_exceeded; Servers (2 of 2 used)"},
@@ -50,8 +56,10 @@ static void a_refusal_is_told_with_what_it_names(void **state)
 	         "{\"type\":\"permissions_denied\",\"message\":\"insufficient permissions\",\"details\":[{\"resource\":\"snapshot\","
 	         "\"action\":\"read\"}]}",
 	         "insufficient permissions; snapshot: read"},
-		{404, ERR_NOT_FOUND, "{\"type\":\"unknown_resource\",\"message\":\"\\\"x\\\" not found\"}", "\"x\" not found"},
-		{409, ERR_FAILED, "{\"type\":\"transient_state\",\"resource\":\"volume\",\"current_state\":\"updating\"}",
+		{404, ERR_NOT_FOUND, "{\"type\":\"unknown_resource\",\"message\":\"\\\"x\\\" not found\"}",
+	         "\"x\" not found"},
+		{409, ERR_FAILED,
+	         "{\"type\":\"transient_state\",\"resource\":\"volume\",\"current_state\":\"updating\"}",
 	         "transient_state; volume, updating"},
 		{503, ERR_FAILED, "{\"type\":\"out_of_stock\",\"resource\":\"DEV1-S\"}", "out_of_stock; DEV1-S"},
 		{502, ERR_UNKNOWN, "[]", ""},
@@ -188,7 +196,8 @@ static void what_the_service_was_recorded_to_have_is_read(void **state)
 	(void)state;
 	if (json_object_get(recorded.facts, "url") == NULL)
 		skip();
-	assert_int_equal(read_all(&scaleway_kind_instance, check_instance), json_get_int(recorded.facts, "servers", -1));
+	assert_int_equal(read_all(&scaleway_kind_instance, check_instance),
+	                 json_get_int(recorded.facts, "servers", -1));
 	assert_int_equal(read_all(&scaleway_kind_volume, check_volume), json_get_int(recorded.facts, "volumes", -1));
 	assert_int_equal(read_all(&scaleway_kind_ip, check_ip), json_get_int(recorded.facts, "ips", -1));
 	assert_true(json_get_int(recorded.facts, "servers", 0) > 5);
