@@ -15,7 +15,7 @@ static int ask_git(const struct forge_repo *repo, const char *ref, const char *b
                    struct str *out)
 {
 	_cleanup_free_ char *others = xasprintf("--exclude=%s", ref + (str_starts(ref, "refs/heads/") ? 11 : 0));
-	const char *of_new[] = {"log",   "--format=", "--name-only", "-z",         "-m",
+	const char *of_new[] = {"log", "--format=", "--name-only", "-z",         "-m",
 	                        after, "--not",     others,        "--branches", NULL};
 	const char *between[] = {"diff", "--name-only", "-z", "--no-renames", before, after, NULL};
 	return forge_repo_git(repo, is_nothing(before) ? of_new : between, CHANGED_MAX, out, NULL);

@@ -7,6 +7,7 @@
 static const struct {
 	const char *code, *meaning;
 } codes[] = {
+	{"call-input-type", "a literal value that is given to a called workflow has another type than its input"},
 	{"condition-is-text",
          "`if:` mixes text and `${{ }}`: that is a string, and a string that is not empty is true"},
 	{"cron", "a schedule is not five fields of minute, hour, day, month and weekday"},
@@ -18,6 +19,7 @@ static const struct {
 	{"migration-not-pushed",
          "its commit is on no remote, as far as this clone knows. A clone without remotes is not asked"},
 	{"missing-action-input", "an input that the action requires is not given"},
+	{"missing-call-input", "an input or a secret that a called workflow requires is not given"},
 	{"missing-shell", "a `run` step of a composite action has no `shell`"},
 	{"no-finish", "a job has single steps of davit and nothing that decides their deployment under another runner"},
 	{"no-runner",
@@ -31,6 +33,7 @@ static const struct {
 	{"token", "a tracked file holds a token in the form that its service documents. The token is not shown"},
 	{"unknown-action", "`uses: ./PATH` holds no `action.yml` in this work tree"},
 	{"unknown-action-input", "the action does not have that input. Known are davit's own actions and local ones"},
+	{"unknown-call-input", "a called workflow does not declare that input or secret"},
 	{"unknown-event", "no such event starts a workflow"},
 	{"unknown-file", "a file that was named is no workflow, no action and no deployment file"},
 	{"unknown-input", "`inputs.NAME` is not declared"},
@@ -42,6 +45,7 @@ static const struct {
 	{"unknown-shell", "a shell that no runner knows, and no command with `{0}`"},
 	{"unknown-step", "`steps.ID` names no step of the job, or one that runs later"},
 	{"unknown-target", "a deployment file names a target that it does not have"},
+	{"unknown-workflow", "a workflow that is called is not in this work tree, or has no `workflow_call`"},
 	{"yaml", "the file is no YAML, or has what GitHub does not read"},
 };
 

@@ -35,6 +35,10 @@ void validate_secrets(const struct validate_file *file);
 int validate_tree(const char *top, const struct strv *migrations, struct findings *findings, struct strv *tracked,
                   struct err *err);
 
+/* Of a job that calls a reusable workflow; at: its place in the document. */
+void validate_call(const struct validate_file *file, const struct yaml_doc *doc, const char *at, const char *uses,
+                   const json_t *job);
+
 /* ---- shared ---- */
 
 /* Each expression of a string with ${{ }}, without braces; a condition as a whole. */

@@ -370,6 +370,8 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	walk(l, rest, NULL);
 	check_labels(l, json_object_get(value, "runs-on"));
 	check_finish(l, steps);
+	if (job->uses != NULL)
+		validate_call(l->file, l->doc, str_peek(&l->at), job->uses, value);
 	faults_pointer_push(&l->at, "steps");
 	json_array_foreach(steps, i, step)
 	{

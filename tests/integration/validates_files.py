@@ -109,6 +109,29 @@ class Validate(unittest.TestCase):
         self.put("a/action.yml", "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ inputs.x }}'}]}\n")
         self.assertEqual(self.codes("a/action.yml"), ["missing-shell", "unknown-input"])
 
+    def test_a_called_workflow_is_asked_for_its_inputs_and_secrets(self):
+        subprocess.run(["git", "init", "-q", self.dir.name], check=True)
+        self.put(".github/workflows/called.yml", """
+on:
+  workflow_call:
+    inputs: {Target: {type: string, required: true}, n: {type: number}, dry: {type: boolean, default: false}}
+    secrets: {token: {required: true}, other: {}}
+jobs: {a: {runs-on: x, steps: [{run: x}]}}
+""")
+        self.put(".github/workflows/not.yml", "on: push\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
+        for called, wanted in [
+            ("called.yml\n    with: {target: a, n: 3, dry: '${{ github.ref }}'}\n    secrets: {TOKEN: '${{ secrets.T }}'}", []),
+            ("called.yml\n    with: {target: a}\n    secrets: inherit", []),
+            ("called.yml\n    secrets: inherit", ["missing-call-input"]),
+            ("called.yml\n    with: {target: a}", ["missing-call-input"]),
+            ("called.yml\n    with: {target: a, tarket: b}\n    secrets: inherit", ["unknown-call-input"]),
+            ("called.yml\n    with: {target: a, n: many, dry: 'no'}\n    secrets: inherit", ["call-input-type", "call-input-type"]),
+            ("called.yml\n    with: {target: a}\n    secrets: {token: x, tokken: y}", ["unknown-call-input"]),
+            ("none.yml", ["unknown-workflow"]), ("not.yml", ["unknown-workflow"]), ("../x.yml", ["syntax"]),
+        ]:
+            path = self.put(".github/workflows/x.yml", f"on: push\njobs:\n  a:\n    uses: ./.github/workflows/{called}\n")
+            self.assertEqual([f["code"] for f in self.validate(path)], wanted, called)
+
     def test_forms_of_the_answer(self):
         path = self.put(".github/workflows/x:y.yml", HEAD + "      - run: echo ${{ steps.two.outputs.x }}\n")
         out = {form: subprocess.run([DAVIT, "validate", path, "--format", form], capture_output=True, text=True, cwd=self.dir.name)
