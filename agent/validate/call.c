@@ -91,17 +91,26 @@ static void check(struct call *c, const json_t *job, const char *key, const char
 	str_truncate(&c->at, base);
 }
 
+/* A called workflow lies beside its caller, whatever directory is to be the repository's top. NULL: the caller is none of a repository. */
+static char *path_of(const struct validate_file *file, const char *uses)
+{
+	static const char dir[] = ".github/workflows/";
+	const char *slash = strrchr(file->name, '/'), *name = strrchr(uses, '/') + 1;
+	size_t len = slash != NULL ? (size_t)(slash + 1 - file->name) : 0;
+	bool inside = len >= strlen(dir) && strncmp(file->name + len - strlen(dir), dir, strlen(dir)) == 0;
+	return inside ? xasprintf("%.*s%s", (int)len, file->name, name) : NULL;
+}
+
 /* The workflow's triggers; NULL: it is not there, or no workflow. The caller's. */
-static json_t *triggers_of(const struct validate_file *file, const char *uses, bool *ret_there)
+static json_t *triggers_of(const char *path, bool *ret_there)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(CALLED_MAX);
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
 	struct faults faults = {0}, refusals = {0};
-	_cleanup_free_ char *path = fs_join(file->root, uses + strlen("./"));
 	*ret_there = fs_read_plain(AT_FDCWD, path, CALLED_MAX, &text, NULL) >= 0;
-	bool read = *ret_there && workflow_check(path, str_peek(&text), text.len, &faults, &refusals, &workflow, &doc,
-	                                         NULL) >= 0;
+	bool read = *ret_there &&
+	            workflow_check(path, str_peek(&text), text.len, &faults, &refusals, &workflow, &doc, NULL) >= 0;
 	faults_done(&faults);
 	faults_done(&refusals);
 	return read ? json_incref(workflow->on) : NULL;
@@ -111,9 +120,12 @@ void validate_call(const struct validate_file *file, const struct yaml_doc *doc,
                    const json_t *job)
 {
 	bool there;
-	if (file->root == NULL || !str_starts(uses, "./.github/workflows/") || strstr(uses, "..") != NULL)
+	if (!str_starts(uses, "./.github/workflows/") || strchr(uses + strlen("./.github/workflows/"), '/') != NULL)
 		return;
-	_cleanup_json_ json_t *on = triggers_of(file, uses, &there);
+	_cleanup_free_ char *path = path_of(file, uses);
+	if (path == NULL)
+		return;
+	_cleanup_json_ json_t *on = triggers_of(path, &there);
 	struct call c = {.file = file,
 	                 .doc = doc,
 	                 .uses = uses,
@@ -123,7 +135,7 @@ void validate_call(const struct validate_file *file, const struct yaml_doc *doc,
 	size_t base = c.at.len;
 	faults_pointer_push(&c.at, "uses");
 	if (!there)
-		report(&c, "unknown-workflow", "'%s' is not in this work tree", uses);
+		report(&c, "unknown-workflow", "'%s' is not there", uses);
 	else if (on != NULL && c.declared == NULL)
 		report(&c, "unknown-workflow", "'%s' cannot be called: it has no 'on: workflow_call'", uses);
 	str_truncate(&c.at, base);

@@ -45,7 +45,7 @@ static const struct {
 	{"unknown-shell", "a shell that no runner knows, and no command with `{0}`"},
 	{"unknown-step", "`steps.ID` names no step of the job, or one that runs later"},
 	{"unknown-target", "a deployment file names a target that it does not have"},
-	{"unknown-workflow", "a workflow that is called is not in this work tree, or has no `workflow_call`"},
+	{"unknown-workflow", "a workflow that is called is not there, or has no `workflow_call`"},
 	{"yaml", "the file is no YAML, or has what GitHub does not read"},
 };
 
