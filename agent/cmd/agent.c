@@ -75,7 +75,9 @@ int agent_run(int argc, char **argv)
 	                                   .worker_user = o.worker_user,
 	                                   .isolation = o.isolation,
 	                                   .policy = o.policy,
-	                                   .ping = o.ping};
+	                                   .ping = o.ping,
+	                                   .quota = o.quota,
+	                                   .free_space = o.free_space};
 	int code;
 	if (o.jit != NULL) {
 		code = listener_run_jit(o.jit, &options);

@@ -55,6 +55,8 @@ static void print_session(const json_t *one)
 			: xasprintf("no answer at %s", text_of(answer, "at", ""));
 	say("  session    %s, %s; %s", json_get_bool(one, "session", false) ? "open" : "none", text_of(one, "step", ""),
 	    said);
+	if (json_get_int(one, "area_bytes", 0) > 0)
+		say("  work area  %lld MiB", (long long)(json_get_int(one, "area_bytes", 0) >> 20));
 	if (json_get_int(one, "refused", 0) > 0)
 		say("  refused    %lld jobs, by the policy of this host", (long long)json_get_int(one, "refused", 0));
 }

@@ -132,6 +132,8 @@ static int64_t wait_time(const struct listener *l)
 	nearer(&due, teller_due(l));
 	nearer(&due, l->ping.due_ms);
 	nearer(&due, l->watchdog_due_ms);
+	if (l->areas.pidfd < 0)
+		nearer(&due, l->areas.due_ms);
 	if (due == 0)
 		return IDLE_MS;
 	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
@@ -150,6 +152,7 @@ static void run_timers(struct listener *l)
 	running_timer(l, now);
 	teller_timer(l, now);
 	ping_timer(l, now);
+	areas_timer(l, now);
 }
 
 static void close_all(struct listener *l)
@@ -279,6 +282,7 @@ static void listener_done(struct listener *l)
 	free(l->endpoints);
 	teller_end(l);
 	ping_end(l);
+	areas_end(l);
 	json_decref(l->refusals);
 	http_free(l->http);
 	supervisor_done(&l->supervisor);
@@ -351,6 +355,7 @@ static int listen_all(struct listener *l)
 	running_begin(l);
 	teller_begin(l);
 	ping_begin(l);
+	areas_begin(l);
 	recovery_at_start(l);
 	for (size_t i = 0; i < l->endpoint_count; i++)
 		endpoint_start(l->endpoints[i]);
@@ -399,7 +404,8 @@ static int load_endpoints(struct listener *l, struct err *err)
 int listener_run_records(const struct records *store, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = {.store = store, .cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT};
+	struct listener l = LISTENER_INIT;
+	l.store = store;
 	_cleanup_close_ int lock = -1;
 	int r = records_lock(store, &lock, &err);
 	if (r >= 0)
@@ -418,7 +424,7 @@ int listener_run_records(const struct records *store, const struct listener_opti
 int listener_run_jit(const char *text, const struct listener_options *options)
 {
 	struct err err = ERR_INIT;
-	struct listener l = {.cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT};
+	struct listener l = LISTENER_INIT;
 	struct registration reg = {0};
 	struct str key = STR_SECRET_INIT(64 << 10);
 	int r = prepare(&l, options, &err);

@@ -19,6 +19,8 @@ struct listener_options {
 	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
 	const char *isolation;   /* the same; "auto", "on", "off" */
 	const char *policy;      /* its file; NULL: where admission_path finds it */
+	int64_t quota;           /* bytes of all work areas of a user; 0: none */
+	int64_t free_space;      /* bytes below which no job is taken; 0: none */
 	const char *ping;        /* a URL that is asked for while all is well; NULL */
 	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
 };

@@ -72,6 +72,9 @@ struct endpoint {
 	int64_t last_wall_ms; /* of the last answer or failure of a poll */
 	int last_status;      /* of that; 0: there was no answer */
 	int64_t refused;      /* by the host's policy */
+	char *area;           /* its work area; NULL: not asked for yet */
+	int64_t area_bytes;   /* as last looked at */
+	bool full;            /* there was too little room */
 	bool polled_busy;
 	bool told_error, listening;
 	int jobs;     /* accepted and not over */
@@ -228,6 +231,23 @@ json_t *listener_live(const struct listener *l);
 bool listener_is_healthy(const struct listener *l);
 void listener_note_refusal(struct listener *l, const struct lease *j, const char *rule, const char *reason);
 
+/* ---- Room for work areas (areas.c). */
+struct areas {
+	struct proc proc; /* of the user whose areas are looked at */
+	int pidfd;        /* -1: none */
+	struct str output;
+	size_t next;              /* the endpoint whose user comes next */
+	int64_t due_ms, ended_ms; /* 0: not */
+};
+void areas_begin(struct listener *l);
+void areas_look_soon(struct listener *l);
+void areas_timer(struct listener *l, int64_t now_ms);
+void areas_read(struct listener *l);  /* its output is readable */
+void areas_ended(struct listener *l); /* its process did */
+void areas_end(struct listener *l);
+/* There is less room than --free-space: no job may come. Told when it changes. */
+bool areas_are_full(struct endpoint *e);
+
 /* ---- A URL that is asked for while all is well (ping.c): who watches it misses the calls of an agent that died. */
 struct ping {
 	struct call call;
@@ -239,7 +259,17 @@ void ping_timer(struct listener *l, int64_t now_ms);
 void ping_end(struct listener *l);
 
 /* ---- The descriptors of one turn (watch.c). */
-enum watch_kind { WATCH_CANCEL, WATCH_WORKER, WATCH_INPUT, WATCH_RECOVERY, WATCH_OUTPUT, WATCH_ASKED, WATCH_READER };
+enum watch_kind {
+	WATCH_CANCEL,
+	WATCH_WORKER,
+	WATCH_INPUT,
+	WATCH_RECOVERY,
+	WATCH_OUTPUT,
+	WATCH_ASKED,
+	WATCH_READER,
+	WATCH_SWEEP,
+	WATCH_SWEPT
+};
 struct watch_owner {
 	enum watch_kind kind;
 	struct lease *job;
@@ -272,6 +302,7 @@ struct listener {
 	bool stopping, connected;
 	struct teller teller;
 	struct ping ping;
+	struct areas areas;
 	json_t *refusals; /* of the policy, the newest last; NULL: none */
 	int64_t refusal_count, started_wall_ms;
 	int64_t trim_due_ms;                        /* 0: none */
@@ -284,6 +315,11 @@ struct listener {
 	char *program;   /* this one */
 	char *state_dir; /* the journal's, of the agent's own user */
 };
+#define LISTENER_INIT                                                                                                  \
+	{                                                                                                              \
+		.cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT,                                  \
+		.areas = {.proc = PROC_INIT, .pidfd = -1}                                                              \
+	}
 /* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
 /* The policy of this host as it is now; errors name the file. */

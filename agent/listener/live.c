@@ -2,11 +2,11 @@
 #include "agent/listener/endpoint_priv.h"
 
 #include <fcntl.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
+#include "base/sys/fs_usage.h"
 
 enum { REFUSALS_KEPT = 50, PROGRESS_MAX = 8192, HEALTHY_MS = 5 * 60 * 1000 };
 
@@ -48,9 +48,10 @@ static json_t *describe_endpoint(const struct endpoint *e)
 		json_object_set_new(answer, "at", time_or_null(e->last_wall_ms));
 		json_object_set_new(answer, "status", json_integer(e->last_status));
 	}
-	return json_pack("{s:s, s:b, s:o, s:o, s:i, s:I}", "step", step_name(e), "session", e->session != NULL,
-	                 "last_poll", time_or_null(e->answered_wall_ms), "last_answer", answer, "jobs", e->jobs,
-	                 "refused", (json_int_t)e->refused);
+	return json_pack("{s:s, s:b, s:o, s:o, s:i, s:I, s:I, s:b}", "step", step_name(e), "session",
+	                 e->session != NULL, "last_poll", time_or_null(e->answered_wall_ms), "last_answer", answer,
+	                 "jobs", e->jobs, "refused", (json_int_t)e->refused, "area_bytes", (json_int_t)e->area_bytes,
+	                 "full", e->full);
 }
 
 /* The worker's word, in a directory of its user's. */
@@ -87,11 +88,11 @@ static json_t *describe_job(const struct lease *j)
 
 static json_t *describe_disk(const struct listener *l)
 {
-	struct statvfs st;
-	if (statvfs(l->state_dir, &st) < 0)
+	int64_t free_bytes = 0, size = 0;
+	if (fs_free_space(l->state_dir, &free_bytes, &size, NULL) < 0)
 		return json_null();
-	return json_pack("{s:s, s:I, s:I}", "path", l->state_dir, "free", (json_int_t)(st.f_bavail * st.f_frsize),
-	                 "size", (json_int_t)(st.f_blocks * st.f_frsize));
+	return json_pack("{s:s, s:I, s:I}", "path", l->state_dir, "free", (json_int_t)free_bytes, "size",
+	                 (json_int_t)size);
 }
 
 bool listener_is_healthy(const struct listener *l)

@@ -1,7 +1,7 @@
 /* How a running agent is asked, and what it says: one JSON document for each connection to AGENT/status.sock.
  *
  *   {"pid", "version", "started", "healthy", "stopping", "slots",
- *    "registrations": {ID: {"step", "session", "last_poll", "last_answer": {"at", "status"}, "jobs", "refused"}},
+ *    "registrations": {ID: {"step", "session", "last_poll", "last_answer": {"at", "status"}, "jobs", "refused", "area_bytes", "full"}},
  *    "jobs": [{"name", "repository", "run_id", "registration", "phase", "began", "lease_until", "cancelled", "step": {"number", "name"}}],
  *    "refusals": {"count", "last": [{"at", "job", "repository", "rule", "reason"}]}, "recoveries", "disk": {"path", "free", "size"}}
  *

@@ -17,7 +17,7 @@ extern char **environ;
 enum { LABEL_MAX = 256, SECRET_MAX = 1 << 20, SLOTS_MAX = 1000 };
 static const char env_prefix[] = "ACTIONS_RUNNER_INPUT_";
 
-enum kind { FLAG, TEXT, SECRET, NUMBER, IGNORED_FLAG, IGNORED_TEXT };
+enum kind { FLAG, TEXT, SECRET, NUMBER, SIZE, IGNORED_FLAG, IGNORED_TEXT };
 enum { CONFIGURE = 1, RUN = 2, REMOVE = 4, STATUS = 8, KEY = 16, ANY = 31 };
 struct option {
 	const char *name;
@@ -60,6 +60,9 @@ static const struct option options[] = {
          "which jobs may run here; default: /etc/davit/policy.yml, else that of the agent"},
 	{"ping", SECRET, RUN, AT(ping), "URL",
          "asked for each minute while all is well; who watches it misses an agent that died"},
+	{"quota", SIZE, RUN, AT(quota), "SIZE",
+         "all work areas together, such as 20G: those unused for the longest are removed beyond it"},
+	{"free-space", SIZE, RUN, AT(free_space), "SIZE", "take no job while less is free where they work, such as 2G"},
 	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
@@ -133,6 +136,7 @@ static int set_value(struct agent_options *o, const struct option *option, const
 {
 	void *member = (char *)o + option->offset;
 	long long number;
+	int64_t bytes;
 	switch (option->kind) {
 	case TEXT:
 	case SECRET:
@@ -145,6 +149,13 @@ static int set_value(struct agent_options *o, const struct option *option, const
 			               value, SLOTS_MAX);
 		if (*(int *)member == 0)
 			*(int *)member = (int)number;
+		return 0;
+	case SIZE:
+		if (!str_parse_size(value, &bytes) || bytes == 0)
+			return err_set(err, ERR_INVALID, "--%s is '%.60s', not a size such as 512M or 20G",
+			               option->name, value);
+		if (*(int64_t *)member == 0)
+			*(int64_t *)member = bytes;
 		return 0;
 	default:
 		return 0;

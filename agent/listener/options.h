@@ -10,7 +10,8 @@ struct agent_options {
 	char *url, *token, *pat, *name, *group, *labels_text, *work, *jit;
 	char *worker_user, *actions_repository, *on_failure, *token_file, *isolation, *actions, *node, *policy, *ping;
 	struct strv labels;
-	int slots; /* 0: not given */
+	int slots;                 /* 0: not given */
+	int64_t quota, free_space; /* bytes; 0: not given */
 	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, check, help, version;
 };
 /* Reads argv (argv[0] is the word after `davit agent`, which decides what options there are) and the environment; wipes secrets in argv;

@@ -90,6 +90,7 @@ static void job_over(struct endpoint *e, int result)
 		e->forget = e->forget || e->reg.ephemeral;
 	}
 	job_left(e);
+	areas_look_soon(e->listener);
 	if (e->step != STEP_ENDED && e->step != STEP_DELETE)
 		poll_anew(e);
 }
@@ -106,7 +107,7 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 		log_debug("listen", "%s: the job was announced before", endpoint_place(e));
 		return false;
 	}
-	if (e->closing || l->stopping || e->jobs > 0 || (l->options.once && l->once_taken)) {
+	if (e->closing || l->stopping || areas_are_full(e) || e->jobs > 0 || (l->options.once && l->once_taken)) {
 		log_debug("listen", "%s: not now; the service gives the job to another runner", endpoint_place(e));
 		return false;
 	}

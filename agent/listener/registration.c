@@ -38,6 +38,7 @@ void endpoint_free(struct endpoint *e)
 	free(e->session);
 	free(e->left_session);
 	free(e->broker);
+	free(e->area);
 	str_done(&e->key);
 	registration_done(&e->reg);
 	json_decref(e->isolation);
@@ -291,6 +292,8 @@ void endpoint_enter(struct endpoint *e, enum endpoint_step step)
 			endpoint_enter(e, STEP_SESSION);
 		else if (stale)
 			endpoint_get_token(e, STEP_POLL);
+		else if (e->jobs == 0 && areas_are_full(e))
+			endpoint_wait_then(e, STEP_POLL, registration_pace(RETRY_MS));
 		else
 			endpoint_poll(e);
 		break;

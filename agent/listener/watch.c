@@ -28,6 +28,9 @@ void watch_fill(struct watch *w, const struct listener *l)
 		add(w, r->pidfd, POLLIN, &(struct watch_owner){.kind = WATCH_RECOVERY, .recovery = r});
 		add(w, r->proc.stdout_fd, POLLIN, &(struct watch_owner){.kind = WATCH_OUTPUT, .recovery = r});
 	}
+	add(w, l->areas.pidfd, POLLIN, &(struct watch_owner){.kind = WATCH_SWEEP});
+	if (l->areas.pidfd >= 0)
+		add(w, l->areas.proc.stdout_fd, POLLIN, &(struct watch_owner){.kind = WATCH_SWEPT});
 	add(w, l->teller.fd, POLLIN, &(struct watch_owner){.kind = WATCH_ASKED});
 	for (struct listener_reader *reader = l->teller.readers; reader != NULL; reader = reader->next)
 		add(w, reader->fd, POLLOUT, &(struct watch_owner){.kind = WATCH_READER, .reader = reader});
@@ -51,6 +54,13 @@ static void handle(const struct watch_owner *owner, struct listener *l)
 		break;
 	case WATCH_OUTPUT:
 		recovery_read(owner->recovery);
+		break;
+	case WATCH_SWEEP:
+		areas_ended(l);
+		break;
+	case WATCH_SWEPT:
+		if (l->areas.pidfd >= 0)
+			areas_read(l);
 		break;
 	case WATCH_ASKED:
 		teller_accept(l);

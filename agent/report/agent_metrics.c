@@ -83,6 +83,16 @@ static long long refused_of(const json_t *one)
 	return json_get_int(one, "refused", 0);
 }
 
+static long long area_of(const json_t *one)
+{
+	return json_get_int(one, "area_bytes", 0);
+}
+
+static long long full_of(const json_t *one)
+{
+	return json_get_bool(one, "full", false);
+}
+
 static void append_registrations(struct str *out, const json_t *list)
 {
 	static const struct {
@@ -94,6 +104,9 @@ static void append_registrations(struct str *out, const json_t *list)
 	         last_poll_of},
 		{"davit_registration_last_status", "gauge", "HTTP status of the last poll; 0: no answer.",
 	         last_status_of},
+		{"davit_registration_area_bytes", "gauge", "What its work area takes, where a quota has it looked at.",
+	         area_of},
+		{"davit_registration_full", "gauge", "It takes no job, since too little is free.", full_of},
 		{"davit_registration_refused_total", "counter", "Its jobs that the policy refused since the start.",
 	         refused_of},
 	};

@@ -3,6 +3,8 @@
 
 #include "agent/actions/resolve.h"
 #include "agent/service/wire.h"
+#include "agent/worker/sweep.h"
+#include "base/core/clock.h"
 #include "base/sys/fs.h"
 
 #include <errno.h>
@@ -10,6 +12,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { HOLD_MS = 60 * 1000, HOLD_TRIES = 5 };
 
 static int remake(const char *path, struct err *err)
 {
@@ -62,11 +66,26 @@ static int make_area(const char *path, struct err *err)
 	return 0;
 }
 
+/* One that was removed between the two is made anew. */
+static int hold_area(struct job *j, struct err *err)
+{
+	struct wait w = WAIT_INIT;
+	int r = ERR_CONFLICT;
+	w.deadline_mono_ms = clock_mono_ms() + HOLD_MS;
+	for (int i = 0; r == ERR_CONFLICT && i < HOLD_TRIES; i++) {
+		err_clear(err);
+		r = make_area(j->work, err);
+		if (r >= 0)
+			r = sweep_hold(j->work, &w, &j->area_fd, err);
+	}
+	return r;
+}
+
 int job_make_directories(struct job *j, struct err *err)
 {
 	const char *clean = wire_string(wire_get(j->message, "workspace"), "clean");
 	_cleanup_free_ char *actions = fs_join(j->work, "_actions"), *event_dir = fs_join(j->temp, "_github_workflow");
-	int r = make_area(j->work, err);
+	int r = hold_area(j, err);
 	if (r == 0)
 		r = remake(j->temp, err);
 	if (r == 0)

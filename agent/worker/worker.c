@@ -1,13 +1,14 @@
 /* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
  * that was started later they come as a signal (agent/listener/handover.h describes the messages). Exit status: 100 +
  * result once the end of the job is reported to the service, 1 before. `davit worker clear ID` removes what a job whose worker died left
- * on a Docker engine. */
+ * on a Docker engine, `davit worker sweep` work areas that take too much (sweep.h). */
 #include "agent/worker/worker.h"
 
 #include "agent/service/wire.h"
 #include "agent/worker/background.h"
 #include "agent/worker/containers/containers.h"
 #include "agent/worker/worker_priv.h"
+#include "agent/worker/sweep.h"
 #include "agent/worker/message.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
@@ -106,6 +107,8 @@ static void job_done(struct job *j)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		free(texts[i]);
 	closep(&j->signal_fd);
+	if (j->area_fd > 0)
+		closep(&j->area_fd);
 	str_done(&j->input);
 	str_done(&j->log.block);
 	json_decref(j->prepend_path);
@@ -197,6 +200,8 @@ int worker_run(int argc, char **argv)
 	struct job j = {
 		.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
 	enum result result = RESULT_FAILED;
+	if (argc > 1 && strcmp(argv[1], "sweep") == 0)
+		return sweep_run(argc - 2, argv + 2);
 	if (argc == 3 && strcmp(argv[1], "clear") == 0)
 		return containers_clear(argv[2]);
 	if (argc > 1) {

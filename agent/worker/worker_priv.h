@@ -154,6 +154,7 @@ struct job {
 
 	/* directories, absolute */
 	char *work, *pipeline, *workspace, *temp, *files, *tools, *event_path;
+	int area_fd; /* holds the work area; 0: not yet */
 	char *tracking_id;
 	struct containers *containers; /* containers/containers.h; NULL: the job asks for none */
 

@@ -403,6 +403,30 @@ bool str_parse_i64(const char *text, long long min, long long max, long long *re
 	return true;
 }
 
+bool str_parse_size(const char *text, int64_t *ret_bytes)
+{
+	char *end;
+	if (*text < '0' || *text > '9')
+		return false;
+	double value = strtod(text, &end);
+	static const char units[] = "KMGTP";
+	end += strspn(end, " ");
+	const char *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
+	if (unit != NULL) {
+		for (long i = 0; i <= unit - units; i++)
+			value *= 1024;
+		end++;
+		if (*end == 'i')
+			end++;
+	}
+	if (*end == 'B')
+		end++;
+	if (*end != '\0' || value >= 9.2e18)
+		return false;
+	*ret_bytes = (int64_t)value;
+	return true;
+}
+
 int str_parse_duration_ms(const char *text, long long *ret_ms)
 {
 	static const struct {

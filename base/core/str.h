@@ -70,6 +70,8 @@ bool str_ends(const char *s, const char *suffix);
 bool str_glob(const char *pattern, const char *name);
 /* "90s", "2m", "1h30m", "250ms", "1d", or a number of seconds. */
 int str_parse_duration_ms(const char *text, long long *ret_ms);
+/* "10M", "2 GiB", "512": bytes, by powers of 1024. */
+bool str_parse_size(const char *text, int64_t *ret_bytes);
 /* A whole decimal number within bounds; nothing before or after it. */
 bool str_parse_i64(const char *text, long long min, long long max, long long *ret);
 bool str_is_utf8(const char *data, size_t len);

@@ -185,35 +185,10 @@ int field_read_duration(struct field_reader *r, const struct field *f, const jso
 	return 0;
 }
 
-/* "10M", "2 GiB", "512": powers of 1024. */
-static bool parse_size(const char *text, int64_t *ret)
-{
-	char *end;
-	if (*text < '0' || *text > '9')
-		return false;
-	double value = strtod(text, &end);
-	static const char units[] = "KMGTP";
-	end += strspn(end, " ");
-	const char *unit = *end ? strchr(units, *end >= 'a' ? *end - 32 : *end) : NULL;
-	if (unit != NULL) {
-		for (long i = 0; i <= unit - units; i++)
-			value *= 1024;
-		end++;
-		if (*end == 'i')
-			end++;
-	}
-	if (*end == 'B')
-		end++;
-	if (*end != '\0' || value >= 9.2e18)
-		return false;
-	*ret = (int64_t)value;
-	return true;
-}
-
 int field_read_size(struct field_reader *r, const struct field *f, const json_t *value, int64_t *ret_bytes)
 {
 	int64_t bytes = -1;
-	if (json_is_string(value) ? !parse_size(json_string_value(value), &bytes) : !whole(value, &bytes))
+	if (json_is_string(value) ? !str_parse_size(json_string_value(value), &bytes) : !whole(value, &bytes))
 		bytes = -1;
 	if (bytes < 0)
 		field_fault(r, "must be a size such as 512K, 10M or 2G, or a number of bytes");
