@@ -317,8 +317,10 @@ struct listener {
 };
 #define LISTENER_INIT                                                                                                  \
 	{                                                                                                              \
-		.cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT,                                  \
-		.areas = {.proc = PROC_INIT, .pidfd = -1}                                                              \
+		.cancel_fd = -1, .teller = {.fd = -1}, .supervisor = SUPERVISOR_INIT, .areas = {                       \
+			.proc = PROC_INIT,                                                                             \
+			.pidfd = -1                                                                                    \
+		}                                                                                                      \
 	}
 /* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
