@@ -23,6 +23,16 @@ void artifacts_delete(struct forge_artifact *a)
 	storage_remove(a->blob);
 }
 
+void artifacts_tick(struct forge *f)
+{
+	for (size_t i = 0; i < f->artifact_count; i++) {
+		struct forge_artifact *a = f->artifacts[i];
+		bool left = !a->finished && a->job->state == JOB_COMPLETED;
+		if (!a->deleted && (left || a->expires_ms <= clock_wall_ms()))
+			artifacts_delete(a);
+	}
+}
+
 void artifacts_free(struct forge_artifact *a)
 {
 	free(a->name);

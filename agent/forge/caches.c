@@ -18,6 +18,16 @@ void caches_delete(struct forge_cache *c)
 	storage_remove(c->blob);
 }
 
+void caches_tick(struct forge *f)
+{
+	for (size_t i = 0; i < f->cache_count; i++) {
+		struct forge_cache *c = f->caches[i];
+		bool over = c->finished ? !caches_is_there(c) : c->job->state == JOB_COMPLETED;
+		if (!c->deleted && over)
+			caches_delete(c);
+	}
+}
+
 void caches_free(struct forge_cache *c)
 {
 	free(c->ref);

@@ -98,13 +98,12 @@ void rest_job_log(struct req *r)
 	struct forge_repo *repo = rest_begin(r, "Actions", "read", NULL);
 	struct forge_job *job = repo ? rest_need_job(r, repo) : NULL;
 	const struct forge_blob *log = job ? forge_blob_find(r->f, job, BLOB_JOB_LOG, "") : NULL;
-	_cleanup_(str_done) struct str text = STR_INIT(FORGE_LOG_MAX);
 	if (!job)
 		return;
-	if (!log || !log->registered || !forge_blob_read(log, &text))
+	if (!log || !log->registered)
 		req_reply_error(r, 404, "Not Found");
 	else
-		req_reply_text(r, 200, "text/plain; charset=utf-8", str_peek(&text), text.len);
+		storage_send(r, storage_view(log->fd, (int64_t)log->len, "text/plain; charset=utf-8"));
 }
 
 static json_t *annotation_json(const json_t *a)

@@ -1,5 +1,5 @@
 /* Runs and their jobs: from a workflow to queued jobs, and to the end. */
-#include "agent/forge/forge_priv.h"
+#include "agent/forge/services_priv.h"
 #include "base/core/clock.h"
 #include "base/core/rand.h"
 
@@ -459,6 +459,8 @@ static void tick_given(struct forge *f, struct forge_job *job, int64_t now)
 void forge_tick(struct forge *f)
 {
 	int64_t now = clock_mono_ms();
+	artifacts_tick(f);
+	caches_tick(f);
 	for (size_t i = 0; i < f->run_count; i++)
 		for (size_t j = 0; !f->runs[i]->conclusion && j < f->runs[i]->job_count; j++) {
 			struct forge_job *job = f->runs[i]->jobs[j];

@@ -46,9 +46,12 @@ struct storage_blob {
 	char *content_type;
 	bool sealed;    /* nothing changes it any more */
 	bool removed;   /* its file is closed by the last user */
+	bool unlisted;  /* of one answer only, which frees it */
 	unsigned users; /* requests that read or write the file without the lock */
 };
 struct storage_blob *storage_new(struct forge *f);
+/* The bytes of another file, for one answer. */
+struct storage_blob *storage_view(int fd, int64_t size, const char *content_type);
 void storage_remove(struct storage_blob *b);
 void storage_free(struct storage_blob *b);
 void storage_hold(struct storage_blob *b);
@@ -70,6 +73,8 @@ bool storage_range(const char *text, int64_t size, int64_t *from, int64_t *len);
 
 /* Before the body comes: the address is one that was signed for this method. False: answered. */
 bool storage_admits(struct req *r);
+/* Answers with the content, or the part of it that the request asks for. */
+void storage_send(struct req *r, struct storage_blob *b);
 
 /* ---- log_archive.c ---- */
 
@@ -102,6 +107,8 @@ struct forge_artifact {
 /* It is there for others: finished, neither deleted nor expired. */
 bool artifacts_is_there(const struct forge_artifact *a);
 void artifacts_delete(struct forge_artifact *a);
+/* Those whose time is over go, and those that an ended job has not finished. */
+void artifacts_tick(struct forge *f);
 void artifacts_free(struct forge_artifact *a);
 
 struct forge_cache {
@@ -115,6 +122,8 @@ struct forge_cache {
 };
 bool caches_is_there(const struct forge_cache *c);
 void caches_delete(struct forge_cache *c);
+/* The same for caches, whose time is over when nobody has used them for a week. */
+void caches_tick(struct forge *f);
 void caches_free(struct forge_cache *c);
 /* The refs whose caches a job reads, its own first: only that one is written. The token's claim says the same. */
 void caches_scopes(const struct forge_job *job, struct strv *ret);

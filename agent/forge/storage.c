@@ -5,6 +5,7 @@
 #include "base/secret/digest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,8 +41,19 @@ static void drop_content(struct storage_blob *b)
 void storage_release(struct storage_blob *b)
 {
 	b->users--;
-	if (b->removed && b->users == 0)
+	if (b->unlisted && b->users == 0)
+		storage_free(b);
+	else if (b->removed && b->users == 0)
 		drop_content(b);
+}
+
+struct storage_blob *storage_view(int fd, int64_t size, const char *content_type)
+{
+	struct storage_blob *b = xcalloc(1, sizeof(*b));
+	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	b->unlisted = true;
+	storage_take_file(b, size, content_type);
+	return b;
 }
 
 void storage_remove(struct storage_blob *b)

@@ -266,7 +266,7 @@ static void put(struct req *r)
 
 /* ---- bytes leave ---- */
 
-static void send_content(struct req *r, struct storage_blob *b)
+void storage_send(struct req *r, struct storage_blob *b)
 {
 	const char *range = req_header(r, "Range");
 	if (range == NULL)
@@ -296,7 +296,7 @@ static void get(struct req *r)
 	if (b == NULL || b->size < 0 || !b->sealed)
 		refuse(r, 404, "BlobNotFound");
 	else
-		send_content(r, b);
+		storage_send(r, b);
 }
 
 const struct route storage_routes[] = {

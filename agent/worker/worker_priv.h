@@ -31,9 +31,9 @@
 
 enum {
 	JOB_MESSAGE_MAX = 64 << 20,
-	JOB_LINE_MAX = 16 << 20,  /* a longer line of output is cut into several, never through a secret */
-	JOB_FILE_MAX = 64 << 20,  /* a command file */
-	JOB_QUEUE_MAX = 16 << 20, /* pending log bytes; above it a step's output is not read */
+	JOB_LINE_MAX = 16 << 20, /* a longer line of output is cut into several, never through a secret */
+	JOB_FILE_MAX = 64 << 20, /* a command file */
+	JOB_QUEUE_MAX = 4 << 20, /* pending log bytes; above it a step's output is not read */
 	SUMMARY_MAX = 1 << 20,
 	ISSUES_MAX = 10, /* per kind and record */
 	ISSUE_CHARS = 4096,

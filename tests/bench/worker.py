@@ -188,6 +188,32 @@ def log_ratios(build, place, rounds, short, count):
     return found
 
 
+def peak_mb(pid):
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            return next((int(line.split()[1]) * 1024 / 1e6 for line in status if line.startswith("VmHWM")), 0)
+    except OSError:
+        return 0
+
+
+def log_memory(build, place, size):
+    """The most memory of the worker and of the forge while a step prints so many bytes, in lines of a thousand."""
+    os.environ["DAVIT_BUILD"] = build
+    tempfile.tempdir = place
+    from servers.worker import House, Worker
+    most = 0
+    with House() as house:
+        taken = house.take(f"- run: yes {'x' * 999} | head -c {size}")
+        worker = Worker(taken.message, house.settings())
+        while worker.process.poll() is None:
+            most = max(most, peak_mb(worker.process.pid))
+            time.sleep(0.02)
+        assert worker.wait() == 100, worker.errors
+        shown = house.forge.json("GET", "/runs?logs=0")[-1]
+        assert shown["conclusion"] == "success", shown
+        return most, peak_mb(house.forge.process.pid)
+
+
 def rows(bench):
     bench.program("bin/davit", "davit")
     found = message_to_first_line(bench.build, bench.place, bench.pairs)
@@ -203,3 +229,6 @@ def rows(bench):
         count = 10000 if bench.quick else 1000000 if short else 600000
         found = log_ratios(bench.build, bench.place, bench.pairs, short, count)
         bench.add(name, "cat | cat", statistics.median(found), 0.20, 0.35, unit="ratio", faster=True, spread=[min(found), max(found)])
+    size = 100_000_000 if bench.quick else 1_000_000_000
+    for name, most in zip(("the worker", "the forge"), log_memory(bench.build, bench.place, size)):
+        bench.add(f"memory of {name} while a step prints {size // 1_000_000} MB", "-", most, 30, 20, unit="MB")

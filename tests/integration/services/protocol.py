@@ -156,6 +156,15 @@ class Small(Services):
         job.artifacts("DeleteArtifact", name="a")
         self.assertEqual(job.put_block(url, "YQ==", bytes((1 << 20) + 1)), 201)
 
+    def test_what_an_ended_job_has_not_finished_takes_no_room(self):
+        one, two = self.jobs(workflow=TWO, count=2)
+        for url in (one.artifacts("CreateArtifact", name="a", version=7)["signed_upload_url"], one.caches("CreateCacheEntry", "k")["signed_upload_url"]):
+            one.put_block(url, "YQ==", bytes(1 << 20))
+        one.job.complete()
+        self.forge.expire()  # time passes
+        self.is_blob_refused(404, "BlobNotFound", one.put_block, url, "Yg==", b"late")
+        two.upload("a", bytes(3 << 20))
+
     def test_of_too_many_caches_the_least_recently_used_goes(self):
         job = self.job()
         for key in ("one", "two"):
