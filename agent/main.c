@@ -1,51 +1,48 @@
-/* davit: the table of commands. Commands that need libssh2, libgit2, libarchive or libpq run in davit-step, those that need libmicrohttpd in
- * davit-forge. This program executes them, so that an idle agent does not load those libraries. */
+/* davit: the table of commands. It needs no library and executes the program that has the command: davit-agent, davit-step where libssh2, libgit2,
+ * libarchive or libpq are wanted, davit-forge where libmicrohttpd is. So an idle agent does not carry what only steps need, and no command loads the
+ * libraries of two programs, which takes longer than many a command. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/cmd/cli.h"
-#include "agent/cmd/commands.h"
 #include "base/sys/fs.h"
-#include "base/data/json.h"
 #include "base/core/log.h"
 #include "base/core/mem.h"
 
 struct command {
-	const char *name;
-	int (*run)(int argc, char **argv); /* NULL: executed in `program` */
-	const char *program;
+	const char *name, *program;
 	const char *summary; /* NULL: not for people */
 };
 
 static const struct command commands[] = {
-	{"agent", cmd_agent, NULL, "register with GitHub, take jobs and run them: configure, run, status, remove"},
-	{"deploy", NULL, "davit-step", "carry out a deployment file, or show its plan"},
-	{"step", NULL, "davit-step", "carry out one typed step"},
-	{"rollback", NULL, "davit-step", "undo a deployment, or go to a named earlier release"},
-	{"recover", NULL, "davit-step", "finish or undo what a dead process left"},
-	{"unlock", NULL, "davit-step", "free a lock, with proof or with consent"},
-	{"finish", NULL, "davit-step", "decide the deployment of a job"},
-	{"approve", NULL, "davit-step", "agree to the plan of a deployment that waits for it, and carry it on"},
-	{"reject", NULL, "davit-step", "close a deployment that waits for approval"},
-	{"continue", NULL, "davit-step", "carry an approved deployment on"},
-	{"approvals", NULL, "davit-step", "which deployments wait for approval, and their plans"},
-	{"releases", NULL, "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
-	{"status", NULL, "davit-step", "how each target is: services, resources, what davit released there"},
-	{"copy", NULL, "davit-step", "the key of copies of snapshots, and what is in one"},
-	{"explain", NULL, "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
-	{"validate", NULL, "davit-step", "look through workflows, actions and deployment files, without any login"},
-	{"history", NULL, "davit-step", "what was deployed, when and how it ended"},
-	{"show", NULL, "davit-step", "one deployment: each change and each probe"},
-	{"report", NULL, "davit-step", "one deployment as a page for a browser"},
-	{"journal", NULL, "davit-step", "where the journal lies: here, or in PostgreSQL for several machines"},
-	{"schema", cmd_schema, NULL, "the schemas of the steps; check a document against a schema"},
-	{"workflow", cmd_workflow, NULL, "the jobs and steps of a workflow as they would run"},
-	{"expr", cmd_expr, NULL, "evaluate an expression of the workflow language"},
-	{"run", NULL, "davit-forge", "run a workflow here, without GitHub"},
-	{"forge", NULL, "davit-forge", "GitHub on loopback, for trials and tests"},
-	{"worker", worker_run, NULL, NULL},
+	{"agent", "davit-agent", "register with GitHub, take jobs and run them: configure, run, status, remove"},
+	{"deploy", "davit-step", "carry out a deployment file, or show its plan"},
+	{"step", "davit-step", "carry out one typed step"},
+	{"rollback", "davit-step", "undo a deployment, or go to a named earlier release"},
+	{"recover", "davit-step", "finish or undo what a dead process left"},
+	{"unlock", "davit-step", "free a lock, with proof or with consent"},
+	{"finish", "davit-step", "decide the deployment of a job"},
+	{"approve", "davit-step", "agree to the plan of a deployment that waits for it, and carry it on"},
+	{"reject", "davit-step", "close a deployment that waits for approval"},
+	{"continue", "davit-step", "carry an approved deployment on"},
+	{"approvals", "davit-step", "which deployments wait for approval, and their plans"},
+	{"releases", "davit-step", "what each target runs, what `rollback --to` takes, who holds the lock"},
+	{"status", "davit-step", "how each target is: services, resources, what davit released there"},
+	{"copy", "davit-step", "the key of copies of snapshots, and what is in one"},
+	{"explain", "davit-step", "where each value comes from that a deployment file writes, and what it hides"},
+	{"validate", "davit-step", "look through workflows, actions and deployment files, without any login"},
+	{"history", "davit-step", "what was deployed, when and how it ended"},
+	{"show", "davit-step", "one deployment: each change and each probe"},
+	{"report", "davit-step", "one deployment as a page for a browser"},
+	{"journal", "davit-step", "where the journal lies: here, or in PostgreSQL for several machines"},
+	{"schema", "davit-agent", "the schemas of the steps; check a document against a schema"},
+	{"workflow", "davit-agent", "the jobs and steps of a workflow as they would run"},
+	{"expr", "davit-agent", "evaluate an expression of the workflow language"},
+	{"run", "davit-forge", "run a workflow here, without GitHub"},
+	{"forge", "davit-forge", "GitHub on loopback, for trials and tests"},
+	{"worker", "davit-agent", NULL},
 };
 
 static void print_help(FILE *out)
@@ -85,18 +82,14 @@ static int unknown(const char *name)
 	return 2;
 }
 
-/* -1: no such command. argv[0] is the program, argv[1] the command. */
-static int run_command(int argc, char **argv)
+/* argv[0] is the program, argv[1] the command. */
+static int run_command(char **argv)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
-		if (commands[i].run != NULL) {
-			int status = commands[i].run(argc - 1, argv + 1);
-			return commands[i].summary != NULL && cli_output_failed() && status == 0 ? 1 : status;
-		}
 		/* davit-forge knows its commands by the name of the program. */
-		bool keeps_word = strcmp(commands[i].program, "davit-step") == 0;
+		bool keeps_word = strcmp(commands[i].program, "davit-forge") != 0;
 		return execute(commands[i].program, keeps_word ? argv : argv + 1);
 	}
 	return unknown(argv[1]);
@@ -109,14 +102,13 @@ static int help_of(int argc, char **argv)
 	memcpy(words + 1, argv + 2, (size_t)(argc - 2) * sizeof(*words));
 	words[0] = argv[0];
 	words[argc - 1] = help;
-	int status = run_command(argc, words);
+	int status = run_command(words);
 	free(words);
 	return status;
 }
 
 int main(int argc, char **argv)
 {
-	json_wipe_freed();
 	log_setup(LOG_INFO, LOG_TEXT, NULL);
 	if (argc < 2) {
 		print_help(stderr);
@@ -133,5 +125,5 @@ int main(int argc, char **argv)
 		puts("davit " DAVIT_VERSION);
 		return cli_output_failed();
 	}
-	return run_command(argc, argv);
+	return run_command(argv);
 }

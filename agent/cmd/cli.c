@@ -75,15 +75,6 @@ int cli_fail(const struct err *err, int status)
 	return status;
 }
 
-bool cli_output_failed(void)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return false;
-	fprintf(stderr, "davit: what it printed could not be written: %s\n  make room, or send it elsewhere\n",
-	        strerror(errno != 0 ? errno : EIO));
-	return true;
-}
-
 static int wrong(const struct cli_command *command, const char *what, const char *word, const char *nearest)
 {
 	struct err err = ERR_INIT;

@@ -125,7 +125,7 @@ static int make_worker(struct workers *w, struct worker **ret, struct err *err)
 
 int workers_open(struct workers *w, struct err *err)
 {
-	w->program = fs_helper_program("davit", err);
+	w->program = fs_helper_program("davit-agent", err);
 	w->state = w->program != NULL ? state_dir(err) : NULL;
 	if (w->state == NULL)
 		return err->code;

@@ -341,21 +341,33 @@ static void give_back(size_t bytes, size_t *freed)
 #endif
 }
 
-/* In the given order, so sorted as by one walk. */
+/* In the given order, so sorted as by one walk. The largest part becomes the whole: a tree often lies in one directory of its top, and its list
+ * would be held twice. */
 static void join_parts(struct walking *g, struct tree *ret)
 {
-	size_t count = 0, freed = 0;
+	size_t count = 0, freed = 0, largest = 0, before = 0;
 
-	for (size_t i = 0; i < g->names.count; i++)
+	for (size_t i = 0; i < g->names.count; i++) {
+		if (g->parts[i].tree.count > g->parts[largest].tree.count) {
+			largest = i;
+			before = count;
+		}
 		count += g->parts[i].tree.count;
-	ret->entries = xcalloc(MAX(count, (size_t)1), sizeof(*ret->entries));
-	ret->cap = count;
+	}
+	if (g->names.count > 0) {
+		ret->cap = MAX(count, (size_t)1);
+		struct tree *whole = &g->parts[largest].tree;
+		ret->entries = xrealloc(TAKE(whole->entries), ret->cap * sizeof(*ret->entries));
+		memmove(ret->entries + before, ret->entries, whole->count * sizeof(*ret->entries));
+	}
 	for (size_t i = 0; i < g->names.count; i++) {
 		struct tree *part = &g->parts[i].tree;
-		if (part->count > 0)
+		if (i != largest && part->count > 0)
 			memcpy(ret->entries + ret->count, part->entries, part->count * sizeof(*part->entries));
 		ret->count += part->count;
 		ret->bytes += part->bytes;
+		if (i == largest)
+			continue;
 		free(part->entries);
 		give_back(part->cap * sizeof(*part->entries), &freed);
 	}

@@ -1,8 +1,10 @@
 #include "base/core/rand.h"
 
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { PART_MAX = 256 }; /* getentropy gives no more at once */
 
 static rand_fill_fn source_fill;
 static void *source_context;
@@ -21,13 +23,13 @@ void rand_fill(void *data, size_t size)
 	}
 	unsigned char *at = data;
 	while (size > 0) {
-		int part = size > 1 << 20 ? 1 << 20 : (int)size;
-		if (RAND_bytes(at, part) != 1) {
+		size_t part = size > PART_MAX ? PART_MAX : size;
+		if (getentropy(at, part) < 0) {
 			fputs("davit: the random number generator failed\n", stderr);
 			_Exit(70);
 		}
 		at += part;
-		size -= (size_t)part;
+		size -= part;
 	}
 }
 

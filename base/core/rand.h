@@ -1,4 +1,4 @@
-/* Randomness, behind an interface like the clock's. The default is OpenSSL's CSPRNG; a failure ends the process. */
+/* Randomness, behind an interface like the clock's. The default is the kernel's (getentropy); a failure ends the process. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -4,8 +4,9 @@
 #include "base/secret/digest.h"
 #include "base/sys/fs.h"
 #include <inttypes.h>
+#include <malloc.h>
 
-enum { SPACE_MARGIN = 16 << 20, SPACE_PER_FILE = 4096 };
+enum { SPACE_MARGIN = 16 << 20, SPACE_PER_FILE = 4096, TRIM_AT = 10000 };
 
 static const char *type_name(enum node_type type)
 {
@@ -167,14 +168,54 @@ static int plan(const struct source_call *s, struct view *v, bool to_put_back, s
 
 /* ---- keep ---- */
 
+/* What the comparison needs of an entry. A tree of hundreds of thousands is held beside that of its copy, so its size counts. */
+struct brief {
+	char *path, *link;
+	int64_t size, mtime_ns;
+	mode_t mode;
+};
+struct briefs {
+	struct brief *items;
+	size_t count;
+};
+
+static void briefs_done(struct briefs *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		free(b->items[i].path);
+		free(b->items[i].link);
+	}
+	free(b->items);
+#ifdef __GLIBC__
+	/* Small pieces stay with the process: they would be held beside the list of the copy and its text. */
+	if (b->count > TRIM_AT)
+		malloc_trim(0);
+#endif
+	*b = (struct briefs){0};
+}
+
+/* Takes the names over, and leaves nothing of the tree. */
+static void briefs_take(struct briefs *b, struct tree *from)
+{
+	b->items = xcalloc(from->count + 1, sizeof(*b->items));
+	for (size_t i = 0; i < from->count; i++) {
+		struct tree_entry *e = &from->entries[i];
+		b->items[b->count++] = (struct brief){.size = e->size, .mtime_ns = e->mtime_ns, .mode = e->mode};
+		b->items[i].path = TAKE(e->path);
+		b->items[i].link = TAKE(e->link);
+	}
+	tree_done(from);
+}
+
 /* A live directory may change while it is copied. An entry that differs in the copy must have changed since. */
-static int compare_copy(const struct step_context *c, struct view *v, const char *path, const struct tree *before,
+static int compare_copy(const struct step_context *c, struct view *v, const char *path, const struct briefs *before,
                         const struct tree *copy, const struct ignore *ignore, struct err *err)
 {
 	size_t changed = 0;
 
 	for (size_t i = 0; i < before->count; i++) {
-		const struct tree_entry *e = &before->entries[i], *there = tree_find(copy, e->path);
+		const struct brief *e = &before->items[i];
+		const struct tree_entry *there = tree_find(copy, e->path);
 		_cleanup_(node_done) struct node now = {0};
 		if (S_ISDIR(e->mode) || (ignore && ignore_matches(ignore, e->path, false)))
 			continue;
@@ -192,20 +233,72 @@ static int compare_copy(const struct step_context *c, struct view *v, const char
 		changed++;
 	}
 	if (changed > 0)
-		c->report(c->engine, "%zu files of %s changed while they were copied", changed, path);
+		c->report(c->engine, "%zu file%s of %s changed while %s copied", changed, changed == 1 ? "" : "s", path,
+		          changed == 1 ? "it was" : "they were");
 	return 0;
+}
+
+static void put_below(struct tree_entry *e, const char *prefix)
+{
+	size_t before = strlen(prefix) + 1, len = strlen(e->path) + 1;
+	e->path = xrealloc(e->path, before + len);
+	memmove(e->path + before, e->path, len);
+	memcpy(e->path, prefix, before - 1);
+	e->path[before - 1] = '/';
 }
 
 static void add_entries(struct tree *all, const char *prefix, struct tree *from)
 {
+	int64_t bytes = 0;
 	for (size_t i = 0; i < from->count; i++) {
-		struct tree_entry *e = tree_add(all), *o = &from->entries[i];
-		*e = *o;
-		e->path = xasprintf("%s/%s", prefix, o->path);
-		free(TAKE(o->path));
-		e->link = TAKE(o->link);
-		all->bytes += e->size;
+		put_below(&from->entries[i], prefix);
+		bytes += from->entries[i].size;
 	}
+	if (all->count == 0) {
+		tree_done(all);
+		*all = *from;
+		*from = (struct tree){0};
+		all->bytes = bytes;
+		return;
+	}
+	for (size_t i = 0; i < from->count; i++)
+		*tree_add(all) = from->entries[i];
+	all->bytes += bytes;
+	from->count = 0;
+}
+
+static int copy_directory(const struct step_context *c, struct target *t, const char *path, const char *goal,
+                          const struct ignore *ignore, struct tree *ret, struct err *err)
+{
+	_cleanup_(tree_done) struct tree walked = {0};
+	_cleanup_(briefs_done) struct briefs before = {0};
+	int r = host_tree(&t->view, path, false, &walked, err);
+
+	if (r < 0)
+		return r;
+	briefs_take(&before, &walked);
+	r = source_copy(t, path, goal, ignore, err);
+	if (r == 0)
+		r = host_tree(&t->view, goal, true, ret, err);
+	return r < 0 ? r : compare_copy(c, &t->view, path, &before, ret, ignore, err);
+}
+
+static int add_file(struct view *v, const char *goal, const char *number, struct tree *all, struct err *err)
+{
+	_cleanup_(node_done) struct node n = {0};
+	char hex[DIGEST_HEX];
+	int r = host_stat(v, goal, &n, err);
+
+	if (r == 0)
+		r = host_digest(v, goal, hex, err);
+	if (r < 0)
+		return r;
+	struct tree_entry *e = tree_add(all);
+	e->path = xstrdup(number);
+	e->mode = S_IFREG | n.mode;
+	e->size = n.size;
+	all->bytes += n.size;
+	return tree_entry_set_hex(e, hex) ? 0 : err_set(err, ERR_PROTOCOL, "'%s' is no digest", hex);
 }
 
 int source_copy_path(const struct step_context *c, struct target *t, const char *path, const char *goal,
@@ -213,34 +306,14 @@ int source_copy_path(const struct step_context *c, struct target *t, const char 
                      struct err *err)
 {
 	struct view *v = &t->view;
-	_cleanup_(tree_done) struct tree before = {0};
 	_cleanup_(tree_done) struct tree copy = {0};
-	int r = 0;
+	int r = strcmp(type, "dir") == 0 ? copy_directory(c, t, path, goal, ignore, &copy, err)
+	                                 : source_copy(t, path, goal, ignore, err);
 
-	if (strcmp(type, "dir") == 0)
-		r = host_tree(v, path, false, &before, err);
-	if (r == 0)
-		r = source_copy(t, path, goal, ignore, err);
-	if (r == 0 && strcmp(type, "dir") == 0)
-		r = host_tree(v, goal, true, &copy, err);
-	if (r == 0 && strcmp(type, "dir") == 0)
-		r = compare_copy(c, v, path, &before, &copy, ignore, err);
-	tree_done(&before);
 	if (r < 0)
 		return err_wrap(err, r, "copy '%s' on '%s'", path, v->name);
-	if (strcmp(type, "file") == 0) {
-		_cleanup_(node_done) struct node n = {0};
-		struct tree_entry *e = tree_add(all);
-		r = host_stat(v, goal, &n, err);
-		e->path = xstrdup(number);
-		e->mode = S_IFREG | n.mode;
-		e->size = n.size;
-		all->bytes += n.size;
-		char hex[DIGEST_HEX];
-		if (r == 0)
-			r = host_digest(v, goal, hex, err);
-		return r == 0 && !tree_entry_set_hex(e, hex) ? err_set(err, ERR_PROTOCOL, "'%s' is no digest", hex) : r;
-	}
+	if (strcmp(type, "file") == 0)
+		return add_file(v, goal, number, all, err);
 	add_entries(all, number, &copy);
 	return 0;
 }

@@ -73,6 +73,7 @@ static int put_manifest(const struct source_call *s, struct target *t, const cha
 	manifest_write(head, all, NULL, &text);
 	if (text.failed)
 		return err_set(err, ERR_LIMIT, "the snapshot has too many files for its manifest");
+	tree_done(all);
 	return host_put(t, file, text.data, text.len, &attr, err);
 }
 

@@ -26,7 +26,7 @@ def programs_for_everybody(folder):
     copy = pathlib.Path(tempfile.mkdtemp(prefix="davit-programs-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     copy.chmod(0o755)
-    for name in ("davit", "davit-step", "davit-forge"):
+    for name in ("davit", "davit-agent", "davit-step", "davit-forge"):
         shutil.copy(folder / name, copy / name)
     return copy
 

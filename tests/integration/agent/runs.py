@@ -593,7 +593,7 @@ def closed_copy(c):
     """davit in a folder that only root may enter."""
     folder = c.root / "closed"
     folder.mkdir()
-    for name in ("davit", "davit-step"):
+    for name in ("davit", "davit-agent", "davit-step"):
         shutil.copy(pathlib.Path(DAVIT).parent / name, folder / name)
     folder.chmod(0o700)
     return folder / "davit"
@@ -614,7 +614,7 @@ def test_a_worker_user_that_may_not_execute_davit_is_refused_before_it_is_regist
         assert done.returncode == 1, done
         lines = done.stderr.splitlines()
         assert len(lines) == 2, done
-        assert f"'nobody': that user may not execute {davit} ({davit.parent} is closed to it)" in lines[0], done
+        assert f"'nobody': that user may not execute {davit}-agent ({davit.parent} is closed to it)" in lines[0], done
         assert f"chmod o+x {davit.parent}" in lines[1], done
         assert c.forge.runners() == [] and c.forge.seen("registration") == []
         c.agent.configure(c.forge)

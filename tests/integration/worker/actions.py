@@ -307,7 +307,8 @@ runs:
         programs = os.path.join(self.house.folder, "bin")
         os.mkdir(programs)
         began = os.path.join(self.house.folder, "unpacking")
-        shutil.copy(davit(), programs)
+        for name in ("davit", "davit-agent"):
+            shutil.copy(os.path.join(os.path.dirname(davit()), name), programs)
         with open(os.path.join(programs, "davit-step"), "w") as unpacker:
             unpacker.write(f"#!/bin/sh\necho $$ > {began}.new; mv {began}.new {began}; exec tail -f /dev/null\n")
         os.chmod(unpacker.name, 0o755)

@@ -1,0 +1,15 @@
+/* Output that did not arrive: of this file a program needs no library. */
+#include "agent/cmd/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+bool cli_output_failed(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return false;
+	fprintf(stderr, "davit: what it printed could not be written: %s\n  make room, or send it elsewhere\n",
+	        strerror(errno != 0 ? errno : EIO));
+	return true;
+}
