@@ -94,7 +94,7 @@ static int collect(const struct install_options *o, struct wanted *w, struct err
 		r = user_check_name(w->unit.worker_user, err);
 		w->unit.worker_home = w->home = user_home(w->unit.worker_user);
 	}
-	w->program = r < 0 ? NULL : fs_real_path("/proc/self/exe", err);
+	w->program = r < 0 ? NULL : fs_helper_program("davit", err);
 	if (w->program == NULL)
 		return r < 0 ? r : err->code;
 	w->unit.program = w->program;
@@ -180,7 +180,7 @@ static int install_unit(const struct wanted *w, const char *text, struct err *er
 
 static int install_hook(const char *dir, bool print, struct err *err)
 {
-	_cleanup_free_ char *program = fs_real_path("/proc/self/exe", err);
+	_cleanup_free_ char *program = fs_helper_program("davit", err);
 	bool changed = false;
 	if (program == NULL)
 		return err->code;
