@@ -54,6 +54,15 @@ static void take_environment(struct workers *w)
 
 /* ---- the start of one */
 
+/* Who says where that action lies wants itself. */
+static bool has_checkout(const struct strv *repositories)
+{
+	for (size_t i = 0; i < repositories->count; i++)
+		if (strncasecmp(repositories->items[i], "actions/checkout=", strlen("actions/checkout=")) == 0)
+			return true;
+	return false;
+}
+
 static json_t *settings_of(const struct workers *w, const struct worker *k)
 {
 	_cleanup_free_ char *work = xasprintf("%s/%lld", w->dir, (long long)w->started);
@@ -62,6 +71,7 @@ static json_t *settings_of(const struct workers *w, const struct worker *k)
 	json_t *settings = handover_settings(&r, w->state, k->tracking_id, NULL);
 	json_object_set_new(settings, "work_folder", json_string(work));
 	json_object_set_new(settings, "watched", json_true());
+	json_object_set_new(settings, "native", json_boolean(!has_checkout(&w->options->repositories)));
 	return settings;
 }
 

@@ -119,6 +119,24 @@ jobs:
         for words in (["show", "/none.yml"], ["list", ".github/workflows/ci.yml"], ["show", ".github/workflows/ci.yml", "--input", "x"], ["show"]):
             self.assertEqual(show(*words)[:2], (2, ""))
 
+    def test_githubs_checkout_is_carried_out_without_a_clone_of_it(self):
+        tree = self.tree("""on: push
+jobs:
+  a:
+    runs-on: x
+    steps:
+      - {id: co, uses: actions/checkout@v4, with: {path: sub, fetch-depth: 0, persist-credentials: false, submodules: false}}
+      - run: 'git -C sub log --format=%H | grep -x ${{ steps.co.outputs.commit }} && echo "commit ${{ steps.co.outputs.commit == github.sha }}"'
+  b: {runs-on: x, steps: [{uses: actions/checkout@v5.0.1, with: {lfs: true}}]}
+  c: {runs-on: x, steps: [{uses: actions/checkout@v3}]}
+""")
+        code, events, err = tree.events()
+        self.assertEqual((code, ends(events)), (1, {"a": "success", "b": "failure", "c": "failure"}), err)
+        self.assertIn("commit true\n", log(events, "a"))
+        self.assertIn("the input 'lfs' of actions/checkout is not carried out here", log(events, "b"))
+        code, events, err = tree.events("--job", "a", "--repo", f"actions/checkout={tree.top}/.git")
+        self.assertEqual(ends(events), {"a": "failure"}, err)       # what is named is taken, or nothing
+
     def test_inputs_of_a_dispatch_have_their_types_and_defaults_and_an_event_can_be_given(self):
         tree = self.tree("""on:
   issues:
