@@ -25,6 +25,7 @@ static const struct part parts[] = {
 	{"key", agent_key, "this machine's line for the lists of agents of other machines"},
 	{"install", agent_install, "make the agent a service of systemd, or put a hook into an official runner"},
 	{"uninstall", agent_uninstall, "take that back"},
+	{"renew", agent_renew, NULL},
 	{"as-user", agent_as_user, NULL},
 };
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 #include "base/core/log.h"
 #include "engine/run/engine.h"
 
-enum { ANSWER_MAX = 4096 };
+enum { ANSWER_MAX = 4096, SECRET_MAX = 64 << 10 };
 
 static void tell(struct err *err)
 {
@@ -98,8 +99,33 @@ static struct http *open_http(struct err *err)
 	return http_new(&config, err);
 }
 
-static int do_register(struct http *h, struct agent_options *o, const struct records *store, const char *id,
-                       struct wait *w, struct err *err)
+/* What is kept beside the registration; without app_id and secret: nothing. */
+static int read_credential(const struct agent_options *o, struct credential *ret, struct err *err)
+{
+	ret->app_id = xstrdup(o->app_id);
+	if (o->app_id == NULL && o->keep_pat)
+		str_append(&ret->secret, o->pat);
+	if (o->app_id == NULL)
+		return 0;
+	int r = fs_read(AT_FDCWD, o->app_key, SECRET_MAX, &ret->secret, err);
+	return r < 0 ? err_wrap(err, r, "read the App's key") : 0;
+}
+
+/* By the App's key; other credentials are asked for what they can do by registration_add itself. */
+static int need_token(struct http *h, struct agent_options *o, const struct credential *c, struct wait *w,
+                      struct err *err)
+{
+	_cleanup_(str_done) struct str token = STR_SECRET_INIT(64 << 10);
+	if (c->app_id == NULL)
+		return 0;
+	int r = credential_runner_token(h, c, o->url, "registration", w, &token, err);
+	if (r >= 0 && o->token == NULL)
+		o->token = xstrdup(str_peek(&token));
+	return r;
+}
+
+static int do_register(struct http *h, struct agent_options *o, const struct credential *c, const struct records *store,
+                       const char *id, struct wait *w, struct err *err)
 {
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
 	_cleanup_(str_done) struct str pem = STR_SECRET_INIT(64 << 10);
@@ -130,8 +156,11 @@ static int do_register(struct http *h, struct agent_options *o, const struct rec
 	reg.isolation = xstrdup(o->isolation);
 	reg.actions = xstrdup(o->actions);
 	reg.node = xstrdup(o->node);
+	reg.credential = c->app_id != NULL ? xstrdup("app") : c->secret.len > 0 ? xstrdup("token") : NULL;
 	reg.on_failure = xstrdup(o->on_failure != NULL ? o->on_failure : "rollback");
-	r = records_save(store, id, &reg, &pem, err);
+	r = records_save_credential(store, id, c, err);
+	if (r >= 0)
+		r = records_save(store, id, &reg, &pem, err);
 	if (r >= 0) {
 		printf("√ Runner successfully added\n");
 		printf("  %s at %s, group %s, labels", reg.name, reg.url, reg.group);
@@ -149,15 +178,18 @@ static int do_register(struct http *h, struct agent_options *o, const struct rec
 static int configure(struct agent_options *o, struct err *err)
 {
 	struct records store = {0};
+	_cleanup_(credential_done) struct credential credential = CREDENTIAL_INIT;
 	_cleanup_(http_freep) struct http *h = NULL;
 	struct wait w = WAIT_INIT;
 	int r = need(o, &o->url, "URL of the repository, organisation or enterprise", "url", false, err);
-	if (r >= 0 && o->pat == NULL)
+	if (r >= 0 && o->pat == NULL && o->app_id == NULL)
 		r = need(o, &o->token, "Registration token", "token", true, err);
 	if (r >= 0 && o->name == NULL)
 		o->name = host_name();
 	if (r >= 0)
 		r = worker_user_check(o->worker_user, NULL, err);
+	if (r >= 0)
+		r = read_credential(o, &credential, err);
 	_cleanup_free_ char *id = r < 0 ? NULL : records_id(o->url, o->name, err);
 	if (r >= 0 && id == NULL)
 		r = ERR_INVALID;
@@ -179,7 +211,9 @@ static int configure(struct agent_options *o, struct err *err)
 	if (r >= 0 && (h = open_http(err)) == NULL)
 		r = err->code;
 	if (r >= 0)
-		r = do_register(h, o, &store, former != NULL ? former : id, &w, err);
+		r = need_token(h, o, &credential, &w, err);
+	if (r >= 0)
+		r = do_register(h, o, &credential, &store, former != NULL ? former : id, &w, err);
 	records_done(&store);
 	return r;
 }
@@ -242,6 +276,19 @@ static int choose(const struct records *store, const struct agent_options *o, ch
 	return err_hint(err, ERR_INVALID, "name one by --url and --name: %s", str_peek(&found));
 }
 
+static int mint_removal(struct http *h, const struct records *store, const char *id, const struct registration *reg,
+                        struct agent_options *o, struct wait *w, struct err *err)
+{
+	_cleanup_(credential_done) struct credential credential = CREDENTIAL_INIT;
+	_cleanup_(str_done) struct str token = STR_SECRET_INIT(64 << 10);
+	int r = records_load_credential(store, id, &credential, err);
+	if (r >= 0)
+		r = credential_runner_token(h, &credential, reg->url, "remove", w, &token, err);
+	if (r >= 0)
+		o->token = xstrdup(str_peek(&token));
+	return r;
+}
+
 static int remove_one(struct agent_options *o, struct err *err)
 {
 	struct records store = {0};
@@ -252,11 +299,14 @@ static int remove_one(struct agent_options *o, struct err *err)
 	int r = records_open(false, &store, err);
 	if (r >= 0)
 		r = choose(&store, o, &id, &reg, err);
+	if (r >= 0 && !o->local && (h = open_http(err)) == NULL)
+		r = err->code;
+	if (r >= 0 && !o->local && o->pat == NULL && o->token == NULL && reg.credential != NULL)
+		r = mint_removal(h, &store, id, &reg, o, &w, err);
 	if (r >= 0 && !o->local && o->pat == NULL)
 		r = need(o, &o->token, "Removal token", "token", true, err);
 	if (r >= 0 && !o->local) {
-		h = open_http(err);
-		r = h == NULL ? err->code : registration_remove(h, &reg, o->token, o->pat, &w, err);
+		r = registration_remove(h, &reg, o->token, o->pat, &w, err);
 		if (r >= 0)
 			printf("√ Runner removed successfully\n");
 	}
@@ -280,5 +330,103 @@ int agent_remove(int argc, char **argv)
 	if (r < 0)
 		tell(&err);
 	agent_options_done(&o);
+	return r < 0 ? LISTEN_TERMINATED : 0;
+}
+
+/* ---- renew: of the running agent, which never blocks itself */
+
+/* The labels that registration_add adds by itself are not the operator's. */
+static void split_labels(const struct registration *reg, struct strv *ret, bool *ret_no_default)
+{
+	const char *const standard[] = {"self-hosted", wire_os(), wire_arch()};
+	*ret_no_default = true;
+	for (size_t i = 0; i < reg->labels.count; i++) {
+		bool known = false;
+		for (size_t n = 0; n < ARRAY_SIZE(standard); n++)
+			known |= strcasecmp(reg->labels.items[i], standard[n]) == 0;
+		if (known)
+			*ret_no_default = false;
+		else
+			strv_add(ret, reg->labels.items[i]);
+	}
+}
+
+/* Everything but what the service gives is as it was. */
+static void keep_settings(struct registration *from, struct registration *to)
+{
+	to->work = TAKE(from->work);
+	to->worker_user = TAKE(from->worker_user);
+	to->actions_repository = TAKE(from->actions_repository);
+	to->on_failure = TAKE(from->on_failure);
+	to->isolation = TAKE(from->isolation);
+	to->actions = TAKE(from->actions);
+	to->node = TAKE(from->node);
+	to->credential = TAKE(from->credential);
+}
+
+static int register_again(struct http *h, const struct records *store, const char *id, struct registration *old,
+                          const char *token, struct wait *w, struct err *err)
+{
+	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
+	_cleanup_(str_done) struct str pem = STR_SECRET_INIT(64 << 10);
+	_cleanup_(strv_done) struct strv labels = {0};
+	_cleanup_free_ char *xml = NULL;
+	struct registration reg = {0};
+	bool no_default;
+	split_labels(old, &labels, &no_default);
+	int r = make_key(&key, &pem, &xml, err);
+	struct registration_request q = {.url = old->url,
+	                                 .token = token,
+	                                 .name = old->name,
+	                                 .group = old->group,
+	                                 .labels = &labels,
+	                                 .no_default_labels = no_default,
+	                                 .replace = true,
+	                                 .disable_update = old->disable_update,
+	                                 .public_key = xml};
+	if (r >= 0)
+		r = registration_add(h, &q, w, &reg, err);
+	if (r < 0)
+		return r;
+	keep_settings(old, &reg);
+	r = records_save(store, id, &reg, &pem, err);
+	registration_done(&reg);
+	return r;
+}
+
+static int renew(const char *id, struct err *err)
+{
+	struct records store = {0};
+	struct registration old = {0};
+	_cleanup_(credential_done) struct credential credential = CREDENTIAL_INIT;
+	_cleanup_(str_done) struct str token = STR_SECRET_INIT(64 << 10);
+	_cleanup_(http_freep) struct http *h = NULL;
+	struct wait w = WAIT_INIT;
+	int r = records_open(false, &store, err);
+	if (r >= 0)
+		r = records_load(&store, id, &old, err);
+	if (r >= 0)
+		r = records_load_credential(&store, id, &credential, err);
+	if (r >= 0 && (h = open_http(err)) == NULL)
+		r = err->code;
+	if (r >= 0)
+		r = credential_runner_token(h, &credential, old.url, "registration", &w, &token, err);
+	if (r >= 0)
+		r = register_again(h, &store, id, &old, str_peek(&token), &w, err);
+	registration_done(&old);
+	records_done(&store);
+	return r;
+}
+
+int agent_renew(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	if (argc != 2 || strchr(argv[1], '/') != NULL || argv[1][0] == '.') {
+		fputs("usage: davit agent renew ID\n", stderr);
+		return LISTEN_TERMINATED;
+	}
+	int r = renew(argv[1], &err);
+	if (r < 0)
+		tell(&err);
 	return r < 0 ? LISTEN_TERMINATED : 0;
 }

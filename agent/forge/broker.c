@@ -39,31 +39,6 @@ static char *form_value(const char *form, const char *name)
 	return NULL;
 }
 
-static json_t *decode_part(const char *from, size_t len)
-{
-	_cleanup_(str_done) struct str text = STR_INIT(16384);
-	json_t *value = NULL;
-	if (base64_decode(from, len, &text, NULL) < 0 ||
-	    json_parse(str_peek(&text), text.len, text.len, &value, NULL) < 0)
-		return NULL;
-	return value;
-}
-
-static bool signature_fits(EVP_PKEY *key, const char *algorithm, const char *signed_text, size_t signed_len,
-                           const unsigned char *signature, size_t len)
-{
-	bool pss = strcmp(algorithm, "PS256") == 0;
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	EVP_PKEY_CTX *params = NULL;
-	bool good = EVP_DigestVerifyInit(context, &params, EVP_sha256(), NULL, key) == 1;
-	if (good && pss)
-		good = EVP_PKEY_CTX_set_rsa_padding(params, RSA_PKCS1_PSS_PADDING) == 1 &&
-		       EVP_PKEY_CTX_set_rsa_pss_saltlen(params, 32) == 1;
-	good = good && EVP_DigestVerify(context, signature, len, (const unsigned char *)signed_text, signed_len) == 1;
-	EVP_MD_CTX_free(context);
-	return good;
-}
-
 /* Returns the fault of the claims, or NULL. */
 static const char *claims_fault(struct req *r, const json_t *claims)
 {
@@ -103,8 +78,8 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 {
 	const char *dot1 = strchr(jwt, '.');
 	const char *dot2 = dot1 ? strchr(dot1 + 1, '.') : NULL;
-	_cleanup_json_ json_t *header = dot2 ? decode_part(jwt, (size_t)(dot1 - jwt)) : NULL;
-	_cleanup_json_ json_t *claims = dot2 ? decode_part(dot1 + 1, (size_t)(dot2 - dot1 - 1)) : NULL;
+	_cleanup_json_ json_t *header = dot2 ? jwt_part(jwt, (size_t)(dot1 - jwt)) : NULL;
+	_cleanup_json_ json_t *claims = dot2 ? jwt_part(dot1 + 1, (size_t)(dot2 - dot1 - 1)) : NULL;
 	_cleanup_(str_done) struct str signature = STR_INIT(4096);
 	const char *algorithm = json_get_string(header, "alg"), *type = json_get_string(header, "typ");
 	if (!claims || base64_decode(dot2 + 1, strlen(dot2 + 1), &signature, NULL) < 0) {
@@ -123,8 +98,8 @@ static struct forge_runner *verify_assertion(struct req *r, const char *jwt)
 		oauth_error(r, "invalid_client", "The client is not registered.");
 		return NULL;
 	}
-	if (!signature_fits(runner->key, algorithm, jwt, (size_t)(dot2 - jwt), (unsigned char *)str_peek(&signature),
-	                    signature.len)) {
+	if (!jwt_fits(runner->key, algorithm, jwt, (size_t)(dot2 - jwt), (unsigned char *)str_peek(&signature),
+	              signature.len)) {
 		req_complain(r, "the assertion's signature does not fit the registered key");
 		oauth_error(r, "invalid_client", "The signature of the client assertion is invalid.");
 		return NULL;

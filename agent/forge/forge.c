@@ -171,8 +171,8 @@ static void forge_free(struct forge *f)
 	                  f->faults, f->artifacts, f->caches, f->stored};
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		free(arrays[i]);
-	json_t *values[] = {f->complaints, f->requests, f->events,    f->used_jti,
-	                    f->defaults,   f->origins,  f->variables, f->workflow_ids};
+	json_t *values[] = {f->apps,     f->complaints, f->requests,  f->events,      f->used_jti,
+	                    f->defaults, f->origins,    f->variables, f->workflow_ids};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	if (f->local != NULL)
@@ -210,6 +210,7 @@ static struct forge *forge_new(const struct forge_config *config)
 		f->config.cache_bytes = (int64_t)10 << 30;
 	if (f->config.storage_bytes == 0)
 		f->config.storage_bytes = (int64_t)40 << 30;
+	f->apps = json_object();
 	f->complaints = json_array();
 	f->requests = json_array();
 	f->events = json_array();

@@ -52,13 +52,21 @@ struct forge_runner {
 	json_t *queue;         /* {"type", "body"}: messages other than jobs */
 };
 
-enum token_kind { TOKEN_REGISTRATION, TOKEN_REMOVAL, TOKEN_MANAGEMENT, TOKEN_RUNNER, TOKEN_JOB, TOKEN_GITHUB };
+enum token_kind {
+	TOKEN_REGISTRATION,
+	TOKEN_REMOVAL,
+	TOKEN_MANAGEMENT,
+	TOKEN_RUNNER,
+	TOKEN_JOB,
+	TOKEN_GITHUB,
+	TOKEN_APP
+};
 struct forge_token {
 	enum token_kind kind;
 	char *text;
 	int64_t expires_ms; /* wall */
 	bool revoked;
-	char *scope; /* registration, removal */
+	char *scope; /* registration, removal; of an App: what its runners are of */
 	struct forge_runner *runner;
 	struct forge_job *job;
 };
@@ -172,6 +180,7 @@ struct forge {
 	bool stopping;
 	int64_t next_id;
 	json_t *defaults; /* the "*" entry of the secrets file */
+	json_t *apps;     /* id → public key of a GitHub App, PEM */
 	json_t *complaints, *requests, *events, *used_jti;
 	json_t *origins;      /* id of a comment, deployment, … → the job whose token made it */
 	json_t *variables;    /* further variables of every job message */
@@ -296,6 +305,14 @@ bool check_is_guid(const char *text);
 /* Content-Type, Accept, User-Agent, Content-Length of a broker, run service or results request. */
 void check_service_headers(struct req *r);
 void check_rest_headers(struct req *r);
+
+/* ---- what others signed (jwt.c) ---- */
+
+/* A part between two dots; NULL: it is no JSON. The caller's. */
+json_t *jwt_part(const char *from, size_t len);
+/* algorithm: "RS256", "PS256". */
+bool jwt_fits(EVP_PKEY *key, const char *algorithm, const char *signed_text, size_t signed_len,
+              const unsigned char *signature, size_t len);
 
 /* ---- who asks (peer.c) ---- */
 
@@ -466,7 +483,7 @@ void forge_blob_free(struct forge_blob *b);
 
 /* ---- the services' routes ---- */
 
-extern const struct route registration_routes[], broker_routes[], runservice_routes[], results_routes[], rest_routes[],
-	control_routes[], page_routes[], storage_routes[], artifact_routes[], cache_routes[];
+extern const struct route app_routes[], registration_routes[], broker_routes[], runservice_routes[], results_routes[],
+	rest_routes[], control_routes[], page_routes[], storage_routes[], artifact_routes[], cache_routes[];
 
 void forge_runner_remove(struct forge *f, struct forge_runner *runner);

@@ -16,9 +16,9 @@
 
 enum { BLOB_ROOM_MAX = 4 << 20 };
 
-static const struct route *const tables[] = {registration_routes, broker_routes,  runservice_routes, results_routes,
-                                             rest_routes,         control_routes, page_routes,       storage_routes,
-                                             artifact_routes,     cache_routes};
+static const struct route *const tables[] = {app_routes,     registration_routes, broker_routes,  runservice_routes,
+                                             results_routes, rest_routes,         control_routes, page_routes,
+                                             storage_routes, artifact_routes,     cache_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {

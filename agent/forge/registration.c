@@ -31,11 +31,11 @@ static bool is_repository_path(const struct req *r)
 	return strstr(r->path, "/repos/") != NULL;
 }
 
-/* Administration: no job's token may do this. */
-static bool need_admin(struct req *r)
+/* Administration: no job's token may do this, and that of an App for its own place only. */
+static bool need_admin(struct req *r, const char *scope)
 {
 	struct identity who = token_identify(r, "Bearer token Basic");
-	if (who.admin)
+	if (who.admin || (who.token && who.token->kind == TOKEN_APP && strcasecmp(who.token->scope, scope) == 0))
 		return true;
 	if (who.token)
 		req_reply_error(r, 403, "Resource not accessible by integration");
@@ -47,7 +47,7 @@ static bool need_admin(struct req *r)
 static void make_token(struct req *r, enum token_kind kind)
 {
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
-	if (!scope || !need_admin(r))
+	if (!scope || !need_admin(r, scope))
 		return;
 	struct forge_token *t = token_new(r->f, kind, HOUR_MS, NULL);
 	t->scope = TAKE(scope);
@@ -472,7 +472,7 @@ static void generate_jitconfig(struct req *r)
 	                                        {"labels", 'a', true},
 	                                        {"work_folder", 'S', false}};
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
-	if (!scope || !need_admin(r))
+	if (!scope || !need_admin(r, scope))
 		return;
 	check_rest_headers(r);
 	_cleanup_json_ json_t *body = req_json(r);

@@ -41,7 +41,7 @@ struct forge_token *token_new(struct forge *f, enum token_kind kind, int64_t lif
 	t->expires_ms = clock_wall_ms() + life_ms;
 	if (claims)
 		t->text = make_jwt(f, claims);
-	else if (kind == TOKEN_GITHUB)
+	else if (kind == TOKEN_GITHUB || kind == TOKEN_APP)
 		t->text = make_opaque("ghs_", 36);
 	else
 		t->text = make_opaque("A", 28);

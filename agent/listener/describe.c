@@ -52,6 +52,7 @@ static json_t *describe(const struct records *store, const char *id, const struc
 	json_object_set_new(object, "id", json_integer(reg->id));
 	json_object_set_new(object, "group", json_string(reg->group ? reg->group : ""));
 	json_object_set_new(object, "labels", labels);
+	json_object_set_new(object, "credential", reg->credential ? json_string(reg->credential) : json_null());
 	json_object_set_new(object, "ephemeral", json_boolean(reg->ephemeral));
 	json_object_set_new(object, "on_failure", json_string(reg->on_failure ? reg->on_failure : "rollback"));
 	json_object_set_new(object, "actions_repository",

@@ -18,5 +18,10 @@ void endpoint_drop_token(struct endpoint *e);
 /* A 401: one new token at once, then a pause before each further one. */
 void endpoint_refused(struct endpoint *e, enum endpoint_step step, const struct err *err);
 
+/* ---- renew.c */
+/* A credential is kept for it, and it was forgotten while nobody listened: who takes a runner away that listens has decided so. */
+bool endpoint_can_renew(const struct endpoint *e);
+void endpoint_renew(struct endpoint *e);
+
 /* ---- poll.c */
 void endpoint_poll(struct endpoint *e);

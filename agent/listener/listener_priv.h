@@ -47,6 +47,7 @@ enum endpoint_step {
 	STEP_SESSION,
 	STEP_POLL,
 	STEP_HOLD,   /* a message is being handled: no poll until the job is acquired or dropped */
+	STEP_RENEW,  /* the registration is being made anew */
 	STEP_DELETE, /* the session, at an orderly end */
 	STEP_ENDED,
 };
@@ -82,6 +83,9 @@ struct endpoint {
 	bool forget;  /* the registration is gone or used up: delete it here */
 	bool keep_session;
 	int exit_code;
+	struct proc renewal; /* makes the registration anew */
+	int renewal_fd;      /* -1: none */
+	int renewals;        /* in a row that failed */
 };
 struct endpoint *endpoint_new(struct listener *l, const char *id, struct registration *reg, struct str *key);
 void endpoint_free(struct endpoint *e);
@@ -90,6 +94,7 @@ void endpoint_timer(struct endpoint *e, int64_t now_ms);
 /* No further jobs; ends once its jobs are over. */
 void endpoint_close(struct endpoint *e);
 void endpoint_end(struct endpoint *e, int exit_code);
+void endpoint_renewed(struct endpoint *e); /* the process that makes the registration anew ended */
 bool endpoint_is_busy(const struct endpoint *e);
 /* Asks for an access token; done gets the answer for endpoint_token_read. err says why it could not be requested. */
 int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done, void *context, struct err *err);
@@ -268,13 +273,15 @@ enum watch_kind {
 	WATCH_ASKED,
 	WATCH_READER,
 	WATCH_SWEEP,
-	WATCH_SWEPT
+	WATCH_SWEPT,
+	WATCH_RENEWAL
 };
 struct watch_owner {
 	enum watch_kind kind;
 	struct lease *job;
 	struct recovery *recovery;
 	struct listener_reader *reader;
+	struct endpoint *endpoint;
 };
 struct watch {
 	struct pollfd *fds;

@@ -23,9 +23,13 @@ static json_t *time_or_null(int64_t wall_ms)
 
 static const char *step_name(const struct endpoint *e)
 {
-	static const char *const names[] = {[STEP_TOKEN] = "asking for a token", [STEP_SESSION] = "opening a session",
-	                                    [STEP_POLL] = "listening",           [STEP_HOLD] = "taking a job",
-	                                    [STEP_DELETE] = "closing",           [STEP_ENDED] = "stopped"};
+	static const char *const names[] = {[STEP_TOKEN] = "asking for a token",
+	                                    [STEP_SESSION] = "opening a session",
+	                                    [STEP_POLL] = "listening",
+	                                    [STEP_HOLD] = "taking a job",
+	                                    [STEP_RENEW] = "registering again",
+	                                    [STEP_DELETE] = "closing",
+	                                    [STEP_ENDED] = "stopped"};
 	return e->step == STEP_POLL && e->due_ms != 0 ? "waiting to ask again" : names[e->step];
 }
 

@@ -33,6 +33,11 @@ static const struct option options[] = {
          "registration (configure) or removal token (remove); '-': read from standard input"},
 	{"token-file", TEXT, CONFIGURE | REMOVE, AT(token_file), "FILE", "the same from a file"},
 	{"pat", SECRET, CONFIGURE | REMOVE, AT(pat), "T", "personal access token, exchanged for such a token"},
+	{"keep-pat", FLAG, CONFIGURE, AT(keep_pat), NULL,
+         "keep the token of --pat, sealed: to register again and to remove"},
+	{"app-id", TEXT, CONFIGURE, AT(app_id), "ID",
+         "a GitHub App that may administer runners, kept, sealed, in place of tokens"},
+	{"app-key", TEXT, CONFIGURE, AT(app_key), "FILE", "its private key"},
 	{"name", TEXT, CONFIGURE | REMOVE, AT(name), "N", "the agent's name; default: the host's"},
 	{"labels", TEXT, CONFIGURE, AT(labels_text), "a,b", "further labels"},
 	{"no-default-labels", FLAG, CONFIGURE, AT(no_default_labels), NULL,
@@ -324,6 +329,10 @@ static int check(struct agent_options *o, struct err *err)
 	}
 	if (o->node != NULL && (o->node[0] != '/' || access(o->node, X_OK) < 0))
 		return err_set(err, ERR_INVALID, "--node is '%.200s', not the absolute path of a program", o->node);
+	if ((o->app_id == NULL) != (o->app_key == NULL))
+		return err_set(err, ERR_INVALID, "--app-id and --app-key belong together");
+	if (o->keep_pat && o->pat == NULL)
+		return err_set(err, ERR_INVALID, "--keep-pat keeps the token of --pat, which is missing");
 	if (o->policy != NULL && o->policy[0] != '/')
 		return err_set(err, ERR_INVALID, "--policy is '%.200s', not an absolute path", o->policy);
 	if (o->actions_repository != NULL) {
@@ -395,6 +404,8 @@ void agent_options_done(struct agent_options *o)
 	free(o->actions);
 	free(o->node);
 	free(o->policy);
+	free(o->app_id);
+	free(o->app_key);
 	wipe(o->ping);
 	strv_done(&o->labels);
 	*o = (struct agent_options){0};

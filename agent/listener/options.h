@@ -8,11 +8,13 @@
 
 struct agent_options {
 	char *url, *token, *pat, *name, *group, *labels_text, *work, *jit;
-	char *worker_user, *actions_repository, *on_failure, *token_file, *isolation, *actions, *node, *policy, *ping;
+	char *worker_user, *actions_repository, *on_failure, *token_file, *isolation, *actions, *node, *policy, *ping,
+		*app_id, *app_key;
 	struct strv labels;
 	int slots;                 /* 0: not given */
 	int64_t quota, free_space; /* bytes; 0: not given */
-	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, check, help, version;
+	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, check, keep_pat,
+		help, version;
 };
 /* Reads argv (argv[0] is the word after `davit agent`, which decides what options there are) and the environment; wipes secrets in argv;
  * removes ACTIONS_RUNNER_INPUT_* from the environment. `--token -` and `--token-file F` are read here. ERR_INVALID: an impossible value. */

@@ -12,8 +12,11 @@
 #include "agent/listener/trust.h"
 #include "base/core/clock.h"
 #include "base/secret/digest.h"
+#include "base/secret/seal.h"
 #include "base/sys/fs.h"
 #include "engine/journal/state_dir.h"
+
+static const char credentials[] = "credentials";
 
 enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10, SESSION_MAX = 4096, RUNNING_MAX = 16 << 20 };
 
@@ -173,8 +176,30 @@ int records_save(const struct records *s, const char *id, const struct registrat
 	return r < 0 ? err_wrap(err, r, "keep the registration") : 0;
 }
 
+int records_save_credential(const struct records *s, const char *id, const struct credential *c, struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(256 << 10);
+	if (c->app_id == NULL && c->secret.len == 0)
+		return seal_erase_at(s->dir, credentials, id, err);
+	credential_write(c, &text);
+	int r = seal_write_at(s->dir, credentials, id, str_peek(&text), text.len, err);
+	return r < 0 ? err_wrap(err, r, "keep the credential") : 0;
+}
+
+int records_load_credential(const struct records *s, const char *id, struct credential *ret, struct err *err)
+{
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(256 << 10);
+	int r = seal_read_at(s->dir, credentials, id, &text, err);
+	if (r >= 0)
+		r = credential_read(str_peek(&text), text.len, ret, err);
+	return r < 0 ? err_wrap(err, r, "the credential that is kept for this registration") : 0;
+}
+
 int records_delete(const struct records *s, const char *id, struct err *err)
 {
+	int r = seal_erase_at(s->dir, credentials, id, err);
+	if (r < 0)
+		return r;
 	_cleanup_free_ char *dir = path_of(s, id, NULL);
 	return fs_remove_tree(AT_FDCWD, dir, err);
 }

@@ -10,10 +10,12 @@
  *   AGENT/sealed/job-JOBID                     a running job, sealed (base/secret/seal.h): see recovery.c
  *   AGENT/policy.yml                           which jobs may run here, where /etc/davit/policy.yml is not there
  *   AGENT/status.sock                          what the running agent says (agent/listener/live.h)
+ *   AGENT/credentials/ID                       what administers a registration (agent/service/credential.h), sealed
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */
 #pragma once
+#include "agent/service/credential.h"
 #include "agent/service/registration.h"
 
 struct records {
@@ -30,6 +32,11 @@ int records_load_key(const struct records *s, const char *id, struct str *out, s
 /* Key first, record last: a registration exists once its record does. */
 int records_save(const struct records *s, const char *id, const struct registration *r, const struct str *key,
                  struct err *err);
+/* Sealed with a key of this host's. An empty one: forgets what was kept. */
+int records_save_credential(const struct records *s, const char *id, const struct credential *c, struct err *err);
+/* ret: CREDENTIAL_INIT. ERR_NOT_FOUND: none is kept. */
+int records_load_credential(const struct records *s, const char *id, struct credential *ret, struct err *err);
+/* The credential goes first. */
 int records_delete(const struct records *s, const char *id, struct err *err);
 bool records_has(const struct records *s, const char *id);
 /* "github.com_acme_widgets_box-7-1a2b3c4d", lower case, its last part a digest of URL and name; NULL when the URL cannot

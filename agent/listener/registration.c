@@ -27,6 +27,8 @@ struct endpoint *endpoint_new(struct listener *l, const char *id, struct registr
 	if (id != NULL && l->store != NULL)
 		e->left_session = records_read_session(l->store, id);
 	e->exit_code = LISTEN_DONE;
+	e->renewal = (struct proc)PROC_INIT;
+	e->renewal_fd = -1;
 	return e;
 }
 
@@ -34,6 +36,8 @@ void endpoint_free(struct endpoint *e)
 {
 	call_cancel(&e->call);
 	endpoint_drop_token(e);
+	proc_done(&e->renewal);
+	closep(&e->renewal_fd);
 	free(e->id);
 	free(e->session);
 	free(e->left_session);
@@ -296,6 +300,9 @@ void endpoint_enter(struct endpoint *e, enum endpoint_step step)
 			endpoint_wait_then(e, STEP_POLL, registration_pace(RETRY_MS));
 		else
 			endpoint_poll(e);
+		break;
+	case STEP_RENEW:
+		endpoint_renew(e);
 		break;
 	case STEP_DELETE:
 		delete_session(e);

@@ -77,7 +77,10 @@ static void token_done(void *context, int result, struct http_response *response
 			endpoint_close(e);
 			return;
 		}
-		endpoint_end_with(e, LISTEN_TERMINATED, &err);
+		if (endpoint_can_renew(e))
+			endpoint_enter(e, STEP_RENEW);
+		else
+			endpoint_end_with(e, LISTEN_TERMINATED, &err);
 		return;
 	case OAUTH_CLOCK:
 		if (++e->clock_failures >= CLOCK_FAILURES_MAX) {

@@ -28,6 +28,9 @@ void watch_fill(struct watch *w, const struct listener *l)
 		add(w, r->pidfd, POLLIN, &(struct watch_owner){.kind = WATCH_RECOVERY, .recovery = r});
 		add(w, r->proc.stdout_fd, POLLIN, &(struct watch_owner){.kind = WATCH_OUTPUT, .recovery = r});
 	}
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		add(w, l->endpoints[i]->renewal_fd, POLLIN,
+		    &(struct watch_owner){.kind = WATCH_RENEWAL, .endpoint = l->endpoints[i]});
 	add(w, l->areas.pidfd, POLLIN, &(struct watch_owner){.kind = WATCH_SWEEP});
 	if (l->areas.pidfd >= 0)
 		add(w, l->areas.proc.stdout_fd, POLLIN, &(struct watch_owner){.kind = WATCH_SWEPT});
@@ -61,6 +64,9 @@ static void handle(const struct watch_owner *owner, struct listener *l)
 	case WATCH_SWEPT:
 		if (l->areas.pidfd >= 0)
 			areas_read(l);
+		break;
+	case WATCH_RENEWAL:
+		endpoint_renewed(owner->endpoint);
 		break;
 	case WATCH_ASKED:
 		teller_accept(l);

@@ -13,7 +13,15 @@
 #include "base/secret/base64.h"
 #include "base/core/rand.h"
 
-enum { KEY_BITS = 2048, KEY_BYTES_MAX = 1024, ASSERTION_LIFE_S = 300, CLOCK_ALLOWANCE_S = 30, TOKEN_MAX = 64 << 10 };
+enum {
+	KEY_BITS = 2048,
+	KEY_BYTES_MAX = 1024,
+	ASSERTION_LIFE_S = 300,
+	CLOCK_ALLOWANCE_S = 30,
+	APP_ALLOWANCE_S = 60,
+	APP_LIFE_S = 540,
+	TOKEN_MAX = 64 << 10
+};
 
 struct oauth_key {
 	EVP_PKEY *pkey;
@@ -180,18 +188,10 @@ static int sign(const struct oauth_key *key, bool pss, const char *data, size_t 
 	return 0;
 }
 
-int oauth_assertion(const struct oauth_key *key, const char *client_id, const char *audience, bool pss, int64_t wall_ms,
-                    struct str *out, struct err *err)
+/* Header and claims: compact JSON. */
+static int make_jwt(const struct oauth_key *key, bool pss, const json_t *claims, struct str *out, struct err *err)
 {
-	char id[37];
-	rand_uuid4(id);
-	json_int_t from = wall_ms / 1000 - CLOCK_ALLOWANCE_S;
 	_cleanup_json_ json_t *header = json_pack("{s:s, s:s}", "typ", "JWT", "alg", pss ? "PS256" : "RS256");
-	_cleanup_json_ json_t *claims =
-		json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", client_id, "jti", id, "iss", client_id, "aud",
-	                  audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
-	if (header == NULL || claims == NULL)
-		return err_set(err, ERR_INVALID, "client id or authorization URL is not UTF-8");
 	_cleanup_free_ char *header_text = json_text(header), *claims_text = json_text(claims);
 	str_clear(out);
 	base64_encode_url(header_text, strlen(header_text), out);
@@ -204,6 +204,31 @@ int oauth_assertion(const struct oauth_key *key, const char *client_id, const ch
 	str_append_c(out, '.');
 	str_append(out, str_peek(&signature));
 	return out->failed ? err_set(err, ERR_LIMIT, "the signed assertion is too long") : 0;
+}
+
+int oauth_assertion(const struct oauth_key *key, const char *client_id, const char *audience, bool pss, int64_t wall_ms,
+                    struct str *out, struct err *err)
+{
+	char id[37];
+	rand_uuid4(id);
+	json_int_t from = wall_ms / 1000 - CLOCK_ALLOWANCE_S;
+	_cleanup_json_ json_t *claims =
+		json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "sub", client_id, "jti", id, "iss", client_id, "aud",
+	                  audience, "nbf", from, "exp", from + ASSERTION_LIFE_S);
+	if (claims == NULL)
+		return err_set(err, ERR_INVALID, "client id or authorization URL is not UTF-8");
+	return make_jwt(key, pss, claims, out, err);
+}
+
+int oauth_app_assertion(const struct oauth_key *key, const char *app_id, int64_t wall_ms, struct str *out,
+                        struct err *err)
+{
+	json_int_t from = wall_ms / 1000 - APP_ALLOWANCE_S;
+	_cleanup_json_ json_t *claims =
+		json_pack("{s:s, s:I, s:I}", "iss", app_id, "iat", from, "exp", from + APP_LIFE_S);
+	if (claims == NULL)
+		return err_set(err, ERR_INVALID, "the App's id is not UTF-8");
+	return make_jwt(key, false, claims, out, err);
 }
 
 void oauth_form(const char *assertion, struct str *out)

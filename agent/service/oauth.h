@@ -18,6 +18,9 @@ void oauth_key_freep(struct oauth_key **key);
 /* Signed JWT; nbf lies 30 s back, for clocks that run fast. pss: PS256, else RS256. out: wipe. */
 int oauth_assertion(const struct oauth_key *key, const char *client_id, const char *audience, bool pss, int64_t wall_ms,
                     struct str *out, struct err *err);
+/* Signed JWT by which a GitHub App says who it is: RS256, from a minute back, for nine minutes. out: wipe. */
+int oauth_app_assertion(const struct oauth_key *key, const char *app_id, int64_t wall_ms, struct str *out,
+                        struct err *err);
 /* Body of the token request. out: wipe. */
 void oauth_form(const char *assertion, struct str *out);
 

@@ -27,6 +27,7 @@ void registration_done(struct registration *r)
 	free(r->isolation);
 	free(r->actions);
 	free(r->node);
+	free(r->credential);
 	*r = (struct registration){0};
 }
 
@@ -67,6 +68,7 @@ static const struct text_member members[] = {
 	MEMBER(isolation, false),
 	MEMBER(actions, false),
 	MEMBER(node, false),
+	MEMBER(credential, false),
 };
 #undef MEMBER
 

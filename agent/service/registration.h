@@ -25,6 +25,7 @@ struct registration {
 	char *on_failure;         /* "rollback", "hold" */
 	char *isolation;          /* "auto", "on", "off"; NULL: "auto" */
 	char *actions;            /* which actions may run (agent/actions/policy.h); NULL: all */
+	char *credential;         /* "app", "token": kept to register again (records.h); NULL: none */
 	char *node;               /* the program that runs JavaScript actions; NULL: that of PATH */
 };
 void registration_done(struct registration *r);

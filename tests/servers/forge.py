@@ -313,6 +313,10 @@ class Forge:
             body["environment"] = environment
         self.request("PUT", "/_forge/secrets", body)
 
+    def app(self, ident, public_key):
+        """A GitHub App, installed for all repositories and owners; its public key as PEM."""
+        self.request("PUT", "/_forge/apps", {"id": ident, "public_key": public_key})
+
     def visibility(self, repository, public):
         self.request("PUT", "/_forge/visibility", {"repository": repository, "public": public})
 

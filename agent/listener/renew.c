@@ -1,0 +1,85 @@
+/* A registration that GitHub forgot while nobody listened is made anew by the credential that is kept for it. A process does that: it may take a
+ * while, and needs rights that the listener itself never uses. */
+#include "agent/listener/endpoint_priv.h"
+
+#include <unistd.h>
+
+#include "base/core/clock.h"
+#include "base/core/log.h"
+
+enum { REAP_MS = 5000, FIRST_PAUSE_MS = 60 * 1000, LAST_PAUSE_MS = 60 * 60 * 1000 };
+
+bool endpoint_can_renew(const struct endpoint *e)
+{
+	return e->id != NULL && e->listener->store != NULL && e->reg.credential != NULL && !e->reg.ephemeral &&
+	       !e->listening;
+}
+
+static void try_later(struct endpoint *e)
+{
+	int64_t pause = FIRST_PAUSE_MS << MIN(e->renewals, 6);
+	e->renewals++;
+	endpoint_wait_then(e, STEP_RENEW, registration_pace(MIN(pause, (int64_t)LAST_PAUSE_MS)));
+}
+
+void endpoint_renew(struct endpoint *e)
+{
+	const char *argv[] = {e->listener->program, "agent", "renew", e->id, NULL};
+	struct proc_options options = {
+		.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = STDERR_FILENO, .new_session = true};
+	struct err err = ERR_INIT;
+	if (e->renewals == 0)
+		log_warning("listen", "%s: the service does not know the runner '%s' any more; registering it again",
+		            endpoint_place(e), e->reg.name);
+	endpoint_write_state(e, "registering again", NULL);
+	if (proc_spawn(&options, &e->renewal, &err) >= 0)
+		e->renewal_fd = proc_pidfd(&e->renewal, &err);
+	if (e->renewal_fd >= 0)
+		return;
+	log_err(&err);
+	proc_done(&e->renewal);
+	try_later(e);
+}
+
+/* The new record has another key and another id; what was decided at the start about its jobs stays. */
+static int reload(struct endpoint *e, struct err *err)
+{
+	struct registration reg = {0};
+	int r = records_load(e->listener->store, e->id, &reg, err);
+	if (r < 0)
+		return r;
+	free(reg.worker_user);
+	reg.worker_user = TAKE(e->reg.worker_user);
+	registration_done(&e->reg);
+	e->reg = reg;
+	free(e->broker);
+	e->broker = xstrdup(reg.broker_url);
+	free(TAKE(e->left_session));
+	endpoint_drop_token(e);
+	return 0;
+}
+
+void endpoint_renewed(struct endpoint *e)
+{
+	struct err err = ERR_INIT;
+	struct wait w = WAIT_INIT;
+	int status = -1;
+	w.deadline_mono_ms = clock_mono_ms() + REAP_MS;
+	int r = proc_wait(&e->renewal, &w, &status, &err);
+	proc_done(&e->renewal);
+	closep(&e->renewal_fd);
+	if (e->step != STEP_RENEW)
+		return;
+	if (r >= 0 && status == 0)
+		r = reload(e, &err);
+	else if (r >= 0)
+		r = err_set(&err, ERR_FAILED, "it could not be registered again");
+	if (r < 0) {
+		endpoint_tell_failure(e, &err);
+		try_later(e);
+		return;
+	}
+	e->renewals = 0;
+	listener_say("√ Registered %s again", endpoint_place(e));
+	endpoint_enter(e, STEP_SESSION);
+}
