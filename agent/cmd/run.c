@@ -61,8 +61,8 @@ int cmd_run(int argc, char **argv)
 		{"var", 0, CLI_LIST, &call.vars, "NAME=VALUE", "a value of the context vars; may be repeated"},
 		{"env", 0, CLI_LIST, &call.run.environment, "NAME",
 	         "an environment variable that the steps inherit; may be repeated"},
-		{"repo", 0, CLI_LIST, &call.run.repositories, "OWNER/NAME=DIR",
-	         "where the repository of an action lies here (its .git, or a bare one); may be repeated"},
+		{"repo", 0, CLI_LIST, &call.run.repositories, "OWNER/NAME=PLACE",
+	         "where the repository of an action lies: a directory (its .git, or a bare one) or an address; may be repeated"},
 		{"slots", 0, CLI_TEXT, &call.slots, "N", "so many jobs at a time; default: as many as processors"},
 		{0},
 	};

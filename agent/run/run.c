@@ -55,12 +55,15 @@ static int open_forge(struct run *r, struct err *err)
 }
 
 /* The work tree's own first. */
-static void list_repositories(const struct run *r, struct strv *out)
+static int list_repositories(const struct run *r, struct strv *out, struct err *err)
 {
 	_cleanup_free_ char *name = repository_of(&r->source);
+	const struct remote_call call = {.state = r->workers.state, .cancel_fd = r->cancel_fd, .view = r->view};
+	int result = 0;
 	strv_addf(out, "%s=%s", name, r->source.git_dir);
-	for (size_t i = 0; i < r->options->repositories.count; i++)
-		strv_add(out, r->options->repositories.items[i]);
+	for (size_t i = 0; i < r->options->repositories.count && result >= 0; i++)
+		result = remote_fetch(&call, r->options->repositories.items[i], out, err);
+	return result;
 }
 
 static int find_source(struct run *r, struct err *err)
@@ -96,10 +99,11 @@ static int begin(struct run *r, struct err *err)
 		result = run_read_payload(o->event_file, &payload, err);
 	if (result >= 0 && payload == NULL)
 		result = run_read_commit(&r->source, &head, err);
+	_cleanup_(strv_done) struct strv repositories = {0};
+	if (result >= 0)
+		result = list_repositories(r, &repositories, err);
 	if (result < 0)
 		return result;
-	_cleanup_(strv_done) struct strv repositories = {0};
-	list_repositories(r, &repositories);
 	struct forge_local_run what = {.workflow = TAKE(workflow),
 	                               .head_commit = TAKE(head),
 	                               .event = event,

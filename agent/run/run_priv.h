@@ -35,7 +35,17 @@ void view_event(struct view *v, const char *job_id, const json_t *event);
 /* The part of a terminal that changes in place. */
 void view_refresh(struct view *v);
 void view_note(struct view *v, const char *text);
+char *view_safe(const char *text, size_t len); /* masked, and for a terminal; free() */
 void view_end(struct view *v, const json_t *run);
+
+/* ---- remotes.c: repositories of actions */
+struct remote_call {
+	const char *state; /* the host's: copies of remote ones lie beneath it */
+	int cancel_fd;
+	struct view *view;
+};
+/* OWNER/NAME=DIR as it is; of OWNER/NAME=URL a copy is fetched, and takes its place. Appended. */
+int remote_fetch(const struct remote_call *call, const char *entry, struct strv *out, struct err *err);
 
 /* ---- workers.c: a process a job */
 struct worker;

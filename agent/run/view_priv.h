@@ -39,7 +39,6 @@ enum mark { MARK_START, MARK_LINE, MARK_DONE, MARK_FAILED, MARK_SKIPPED, MARK_NO
 void view_say(struct view *v, const struct seen_job *job, enum mark mark, const char *text);
 /* Takes away what changes in place, before something else is printed. */
 void view_clear(struct view *v);
-char *view_safe(const char *text, size_t len); /* free() */
 /* "1.2 s", "3 min 20 s" */
 void view_time(int64_t ms, char out[32]);
 

@@ -137,6 +137,33 @@ jobs:
         code, events, err = tree.events("--job", "a", "--repo", f"actions/checkout={tree.top}/.git")
         self.assertEqual(ends(events), {"a": "failure"}, err)       # what is named is taken, or nothing
 
+    def test_actions_are_fetched_from_a_git_server_without_credentials(self):
+        action = self.tree("on: push\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
+        git = ("git", "-C", action.top, "-c", "user.name=a", "-c", "user.email=a@b")
+
+        def release(word):
+            with open(os.path.join(action.top, "action.yml"), "w", encoding="ascii") as f:
+                f.write(f"runs: {{using: composite, steps: [{{shell: sh, run: 'echo {word}'}}]}}\n")
+            for words in (("add", "-A"), ("commit", "-qm", word), ("tag", "-f", "v1")):
+                subprocess.run([*git, *words], check=True, stdout=subprocess.DEVNULL)
+
+        tree = self.tree("on: push\njobs: {a: {runs-on: x, steps: [{uses: acme/greet@v1}]}}\n")
+        url = f"file://{action.top}"
+        for word in ("first", "second"):
+            release(word)
+            code, events, err = tree.events("--repo", f"acme/greet={url}")
+            self.assertEqual(code, 0, err)
+            self.assertIn(f"{word}\n", log(events))
+        os.rename(action.top, action.top + "-gone")
+        code, events, err = tree.events("--repo", f"acme/greet={url}")
+        self.assertEqual(code, 0, err)                              # as it was fetched before
+        self.assertIn("second\n", log(events))
+        for wrong, said in ((f"file://{action.top}/none", "fetch acme/greet from"), ("ssh://git@host/x", "only https"), ("ext::sh -c id", "only https"),
+                            ("https://me:secret@host/x", "a login in an address")):
+            code, out, err = tree.run("--repo", f"acme/greet={wrong}")
+            self.assertEqual(code, 2)
+            self.assertIn(said, err)
+
     def test_inputs_of_a_dispatch_have_their_types_and_defaults_and_an_event_can_be_given(self):
         tree = self.tree("""on:
   issues:
