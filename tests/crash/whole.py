@@ -180,7 +180,7 @@ class Whole:
         return found
 
     def left(self):
-        found = left_over(self.root, kept=("snapshots", "compose")) + self.lasting()
+        found = left_over(self.root, kept=("snapshots", "compose", "passed")) + self.lasting()
         sealed = os.path.join(self.state, "sealed")
         found += os.listdir(sealed) if os.path.isdir(sealed) else []
         found += [name for name in self.server.databases() if name != "shop"]
@@ -191,6 +191,11 @@ class Whole:
             kept = [name for name in os.listdir(os.path.join(self.root, "base", folder)) if name != "current"]
             found += sorted(kept) if len(kept) > KEEP else []
         return found
+
+    def passed(self):
+        """The deployments whose images passed their gate, as their record says."""
+        with open(os.path.join(self.root, "base", "passed", "whole.test"), encoding="utf-8") as f:
+            return [json.loads(line)["deployment"] for line in f]
 
     def rows(self):
         return json.loads(self.run("history", "--json", check=0).stdout)
@@ -212,6 +217,9 @@ def judge(world, known, was, newest, what):
         raise Failure(f"{what}: not decided: {states}")
     if ("committed" in states) != (which[0] != was):
         raise Failure(f"{what}: '{which[0]}' is there, '{was}' was, and the journal says {states}")
+    committed, passed = [row["id"] for row in rows if row["state"] == "committed"], world.passed()
+    if not set(passed) <= set(committed) or committed[0] not in passed:
+        raise Failure(f"{what}: {passed[-3:]} passed their gate, and the journal says that {committed[:3]} were committed")
     return which[0]
 
 
