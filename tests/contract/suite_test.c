@@ -47,6 +47,15 @@ static json_t *proxmox_config(const struct suite_trial *t)
 
 static const struct suite_api proxmox = {.target = proxmox_config, .find_change = change_find};
 
+static json_t *scaleway_config(const struct suite_trial *t)
+{
+	return json_pack("{s:{s:s, s:s, s:s, s:s}}", "scaleway", "url", server_text(&outside_server, "url"), "project",
+	                 server_text(&outside_server, "project"), "zone", server_text(&outside_server, "zone"), "token",
+	                 t->secret);
+}
+
+static const struct suite_api scaleway = {.target = scaleway_config, .find_change = change_find};
+
 /* SUITE_OUTSIDE names one of them, for a run of its own. */
 static const struct outside {
 	const char *name; /* of this run: that of its step, unless it is tried otherwise too */
@@ -87,6 +96,12 @@ static const struct outside {
          .examples = "snapshot_of_guests.json",
          .alone = "proxmox-",
          .elsewhere = "proxmox-rollback"},
+	{.name = "apply-at-scaleway",
+         .step = "apply",
+         .server = "suite_scaleway.py",
+         .api = &scaleway,
+         .examples = "apply_at_scaleway.json",
+         .kinds = {"scaleway"}},
 };
 
 static const struct outside *find_outside(const char *name)
