@@ -1,8 +1,8 @@
 /* The list of sources, and the one that a step's inputs name. */
 #include "steps/sources/sources.h"
 
-static const struct source *const sources[] = {&source_files, &source_postgres, &source_volume, &source_command,
-                                               &source_proxmox};
+static const struct source *const sources[] = {&source_files,   &source_postgres, &source_volume,
+                                               &source_command, &source_proxmox,  &source_scaleway};
 
 void source_call_init(struct source_call *s, const struct step_context *c)
 {

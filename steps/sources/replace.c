@@ -3,6 +3,7 @@
 #include "steps/sources/sources.h"
 #include "base/sys/fs.h"
 #include "providers/proxmox/snapshot_change.h"
+#include "providers/scaleway/snapshot_change.h"
 #include "steps/common/retention.h"
 #include "steps/sources/copies.h"
 #include <inttypes.h>
@@ -47,7 +48,8 @@ static bool is_named(const struct change *c, const json_t *input)
 }
 
 static const struct change_type change_restore = {.name = "restore", .compare = compare, .is_named = is_named};
-const struct change_type *const source_replace_kinds[] = {&change_restore, &proxmox_snapshot, &proxmox_rollback, NULL};
+const struct change_type *const source_replace_kinds[] = {&change_restore,    &proxmox_snapshot,  &proxmox_rollback,
+                                                          &scaleway_snapshot, &scaleway_rollback, NULL};
 
 static bool is_replace(const struct change *c)
 {

@@ -76,7 +76,8 @@ struct source {
 	int (*sweep)(const struct source_call *s, struct target *t, const char *own, struct err *err);
 	const struct source_outside *outside; /* NULL: its snapshots lie on its host */
 };
-extern const struct source source_files, source_postgres, source_volume, source_command, source_proxmox;
+extern const struct source source_files, source_postgres, source_volume, source_command, source_proxmox,
+	source_scaleway;
 
 /* The source that the step's inputs name. Exactly one is given: the schema says so. */
 void source_call_init(struct source_call *s, const struct step_context *c);

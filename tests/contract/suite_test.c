@@ -102,6 +102,13 @@ static const struct outside {
          .api = &scaleway,
          .examples = "apply_at_scaleway.json",
          .kinds = {"scaleway"}},
+	{.name = "snapshot-of-disks",
+         .step = "snapshot",
+         .server = "suite_scaleway.py",
+         .api = &scaleway,
+         .examples = "snapshot_of_disks.json",
+         .alone = "scaleway-",
+         .elsewhere = "scaleway-rollback"},
 };
 
 static const struct outside *find_outside(const char *name)

@@ -60,7 +60,10 @@ class ScalewayCase(Case):
 
     def begin(self, s, *resources):
         """A process that is not waited for."""
-        self.write(s, [{"apply": {"target": "cloud", "resources": list(resources)}, "id": "cloud"}])
+        return self.begin_steps(s, [{"apply": {"target": "cloud", "resources": list(resources)}, "id": "cloud"}])
+
+    def begin_steps(self, s, steps):
+        self.write(s, steps)
         env = {**{k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "DAVIT_"))}, "DAVIT_STATE": self.t.state, "SCW_TOKEN": TOKEN}
         return subprocess.Popen([DAVIT, "deploy", "deploy.yml", "--secret", "SCW_TOKEN"], cwd=self.t.src, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, start_new_session=True)
