@@ -72,6 +72,7 @@ int agent_run(int argc, char **argv)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
 	log_times();
 	struct listener_options options = {.once = o.once,
+	                                   .drain = o.drain,
 	                                   .slots = o.slots,
 	                                   .worker_user = o.worker_user,
 	                                   .isolation = o.isolation,

@@ -161,8 +161,35 @@ static void close_all(struct listener *l)
 		endpoint_close(l->endpoints[i]);
 }
 
+static bool has_work(const struct listener *l)
+{
+	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
+		if (j->phase != LEASE_OVER && lease_can_be_told(j))
+			return true;
+	return false;
+}
+
+/* What is not this runner's yet goes to another one; what is runs on. */
+static void drain(struct listener *l)
+{
+	uint64_t signals;
+	ssize_t n = read(l->cancel_fd, &signals, sizeof(signals));
+	(void)n;
+	l->draining = true;
+	watchdog_stopping(l);
+	listener_say("Draining: no further jobs; those that run are waited for. A second signal cancels them.");
+	for (struct lease *j = l->jobs; j != NULL; j = j->next)
+		if (j->phase == LEASE_WAITING || j->phase == LEASE_ACKNOWLEDGE || j->phase == LEASE_TOKEN)
+			lease_shutdown(j);
+	close_all(l);
+}
+
 void listener_stop(struct listener *l)
 {
+	if (l->options.drain && !l->draining && has_work(l)) {
+		drain(l);
+		return;
+	}
 	l->stopping = true;
 	watchdog_stopping(l);
 	listener_say("Exiting...");

@@ -15,6 +15,7 @@ enum {
 
 struct listener_options {
 	bool once;               /* stop after one job */
+	bool drain;              /* a first signal lets running jobs end */
 	int slots;               /* 0: one a processor, at least two */
 	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
 	const char *isolation;   /* the same; "auto", "on", "off" */

@@ -307,6 +307,7 @@ struct listener {
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;
+	bool draining; /* no further jobs, but those that run may end */
 	struct teller teller;
 	struct ping ping;
 	struct areas areas;

@@ -146,7 +146,7 @@ json_t *listener_live(const struct listener *l)
 	json_object_set_new(live, "version", json_string(DAVIT_VERSION));
 	json_object_set_new(live, "started", time_or_null(l->started_wall_ms));
 	json_object_set_new(live, "healthy", json_boolean(listener_is_healthy(l)));
-	json_object_set_new(live, "stopping", json_boolean(l->stopping));
+	json_object_set_new(live, "stopping", json_boolean(l->stopping || l->draining));
 	json_object_set_new(live, "slots", json_integer(l->options.slots));
 	json_object_set_new(live, "registrations", registrations);
 	json_object_set_new(live, "jobs", jobs);

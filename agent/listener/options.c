@@ -68,6 +68,7 @@ static const struct option options[] = {
 	{"quota", SIZE, RUN, AT(quota), "SIZE",
          "all work areas together, such as 20G: those unused for the longest are removed beyond it"},
 	{"free-space", SIZE, RUN, AT(free_space), "SIZE", "take no job while less is free where they work, such as 2G"},
+	{"drain", FLAG, RUN, AT(drain), NULL, "when told to stop, let running jobs end; a second signal cancels them"},
 	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},

@@ -14,7 +14,7 @@ struct agent_options {
 	int slots;                 /* 0: not given */
 	int64_t quota, free_space; /* bytes; 0: not given */
 	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, check, keep_pat,
-		help, version;
+		drain, help, version;
 };
 /* Reads argv (argv[0] is the word after `davit agent`, which decides what options there are) and the environment; wipes secrets in argv;
  * removes ACTIONS_RUNNER_INPUT_* from the environment. `--token -` and `--token-file F` are read here. ERR_INVALID: an impossible value. */

@@ -372,6 +372,48 @@ def test_sigint_without_a_job_deletes_the_session():
         c.forge.calm()
 
 
+def test_an_agent_that_drains_lets_its_job_end_and_takes_no_other():
+    with Case(repositories=("acme/widgets", "acme/other")) as c:
+        c.agent.configure(c.forge, "acme/other")
+        agent = started(c, "--drain")
+        agent.listening(count=2)
+        go = agent.root / "go"
+        sha = c.forge.push(HELLO.replace("echo hello", f"until test -e {go}; do read -rt 0.05 <> <(:) || true; done"))
+        agent.says("Running job")
+        agent.process.send_signal(signal.SIGTERM)
+        agent.says("Draining")
+        assert agent.state()["stopping"], agent.state()
+        other = c.forge.push(name="acme/other", files={"other": "yes"})
+        until("both sessions but one are gone", lambda: len(c.forge.seen("session", "DELETE")) == 1)
+        go.touch()
+        assert conclusions(c.forge.ended(sha)) == ["success"]
+        assert agent.wait() == 0
+        assert [j["status"] for j in c.forge.jobs(other)] == ["queued"]
+        assert len(c.forge.seen("session", "DELETE")) == 2
+
+
+def test_a_second_signal_cancels_what_an_agent_drains():
+    with Case() as c:
+        agent = started(c, "--drain")
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        agent.process.send_signal(signal.SIGTERM)
+        agent.says("Draining")
+        agent.process.send_signal(signal.SIGTERM)
+        agent.says("Exiting")
+        (job,) = c.forge.ended(sha)
+        assert job["conclusion"] in ("cancelled", "failure"), job
+        assert agent.wait() == 0
+
+
+def test_an_agent_that_drains_and_has_no_job_stops_at_once():
+    with Case() as c:
+        agent = started(c, "--drain")
+        assert agent.stop(signal.SIGTERM) == 0
+        assert "Draining" not in agent.text()
+
+
 def test_an_ephemeral_agent_takes_one_job_and_forgets_its_registration():
     with Case() as c:
         c.agent.configure(c.forge, "acme/widgets", "--ephemeral")
