@@ -117,8 +117,12 @@ static void print_people(const char *path, const struct admission_job *job, cons
 {
 	_cleanup_free_ char *repository =
 		xasprintf("%s (%s)", job->repository, job->is_public ? "public" : "not public");
-	printf("%s by the rule '%s'%s%s\n", answer->admitted ? "would run" : "would be refused", answer->rule,
-	       answer->reason != NULL ? ": " : "", answer->reason != NULL ? answer->reason : "");
+	_cleanup_free_ char *said =
+		xasprintf("%s by the rule '%s'%s%s", answer->admitted ? "would run" : "would be refused", answer->rule,
+	                  answer->reason != NULL ? ": " : "", answer->reason != NULL ? answer->reason : "");
+	_cleanup_(str_done) struct str safe = STR_INIT(1 << 20);
+	str_append_safe(&safe, said, strlen(said));
+	puts(str_peek(&safe));
 	if (answer->hint != NULL)
 		printf("  %s\n", answer->hint);
 	print_line("policy", path != NULL ? path : "none");

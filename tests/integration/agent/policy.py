@@ -158,6 +158,11 @@ def test_what_would_happen_is_said_without_a_job():
         text = subprocess.run([DAVIT, "agent", "policy", "test", str(pathlib.Path(c.root) / "event.json"), "--ref", "refs/heads/a\x1b[31m"],
                               env=c.agent.env, capture_output=True, text=True, timeout=60).stdout
         assert "would run by the rule 'main'" in text and "\x1b" not in text, text
+        context["event"]["pull_request"]["head"]["repo"]["full_name"] = "mallory/\x1b[31m"
+        (pathlib.Path(c.root) / "event.json").write_text(json.dumps(context))
+        text = subprocess.run([DAVIT, "agent", "policy", "test", str(pathlib.Path(c.root) / "event.json")], env=c.agent.env, capture_output=True,
+                              text=True, timeout=60).stdout
+        assert "mallory/" in text and "\x1b" not in text, text
 
 
 if __name__ == "__main__":
