@@ -54,17 +54,16 @@ class InPostgres(Case):
         with Proxy(self.journal.server.port) as proxy:
             machine = self.machine(self.journal.url(proxy.port))
             counts = set()
-            # From the first byte of a deployment to behind its last one, which the counts show: those of the last are of no cut at all.
-            for after in (1, *range(1700, 14000, 1370), 1000000):
+            # Where it breaks: at the first byte, here and there, in place of the answer to a commit that was made, and not at all.
+            for order in (*(f"cut-after {n}" for n in (1, 2000, 9000, 17000, 25000)), *(f"lose COMMIT {n}" for n in (2, 9, 16, 22)), "pass"):
                 self.journal.sql("TRUNCATE deployment, step, change, event, state, sealed")
                 lay(self.t, {"local": {}})
-                proxy.order(f"cut-after {after}")
+                proxy.order(order)
                 done = machine.run("deploy", "deploy.yml")
                 proxy.order("pass")
-                if after > 1:
-                    self.assert_exit(done, 0)
-                    self.assertEqual([d["state"] for d in machine.history()], ["committed"])
-                    counts.add(self.journal.sql(COUNTS))
+                self.assert_exit(done, 0)
+                self.assertEqual([d["state"] for d in machine.history()], ["committed"], order)
+                counts.add(self.journal.sql(COUNTS))
             self.assertEqual(len(counts), 1, counts)
 
     def test_what_is_no_place_for_a_journal_is_refused(self):
@@ -80,6 +79,16 @@ class InPostgres(Case):
             self.assert_says(refused, says)
             self.assertNotIn("s3cret", refused.text)
         self.assertFalse(os.path.exists(os.path.join(self.t.state, "journal.url")))
+
+    def test_a_journal_that_is_gone_is_no_empty_one(self):
+        machine = self.machine()
+        self.journal.server.sql("davit", "SET client_min_messages TO warning; DROP SCHEMA davit CASCADE")
+        lay(self.t, {"local": {}})
+        for words in (("history",), ("show",), ("deploy", "deploy.yml"), ("recover",)):
+            refused = machine.run(*words)
+            self.assert_exit(refused, 2)
+            self.assert_says(refused, "there is no journal at")
+        self.assertEqual(self.t.read("conf"), b"old")
 
     def test_a_server_that_does_not_sync_is_refused(self):
         with postgres.Postgres() as careless:

@@ -4,6 +4,7 @@
 Prints {"port": N}. Then, a line at a time on standard input, each answered by a line:
     cut            every connection is closed at once (a reset)
     cut-after N    the same, once N more bytes have gone to the target
+    lose WORD N    the same, in place of the Nth piece with that word that comes from the target
     garble-to N    one bit is changed, once N more bytes have gone to the target
     garble-from N  the same of what comes from it
     hang           nothing is passed on any more, connections stay open
@@ -20,7 +21,7 @@ target = int(sys.argv[1])
 sel = selectors.DefaultSelector()
 listener = socket.create_server(("127.0.0.1", 0))
 pairs = {}          # socket → (peer, is_client)
-state = {"hang": False, "refuse": False, "left": None}
+state = {"hang": False, "refuse": False, "left": None, "lose": None}
 garble = {}         # is_client → bytes until the one that is changed
 
 
@@ -62,6 +63,14 @@ def changed(data, is_client):
     return data[:left] + bytes([data[left] ^ 4]) + data[left + 1:]
 
 
+def is_lost(data):
+    if state["lose"] is None or state["lose"][0] not in data:
+        return False
+    word, count = state["lose"]
+    state["lose"] = (word, count - 1) if count > 1 else None
+    return count == 1
+
+
 def forward(sock):
     peer, is_client = pairs[sock]
     try:
@@ -69,6 +78,9 @@ def forward(sock):
         if is_client and data and state["left"] is not None:
             data = data[:state["left"]]
             state["left"] -= len(data)
+        if not is_client and is_lost(data):
+            drop(sock)
+            return
         if data:
             peer.sendall(changed(data, is_client))
         if not data or (is_client and state["left"] == 0):
@@ -85,6 +97,8 @@ def order(line):
         cut()
     elif word == "cut-after":
         state["left"] = int(rest[0])
+    elif word == "lose":
+        state["lose"] = (rest[0].encode(), int(rest[1]))
     elif word in ("garble-to", "garble-from"):
         garble[word == "garble-to"] = int(rest[0])
     elif word == "hang":
@@ -95,7 +109,7 @@ def order(line):
     elif word == "pass":
         if state["hang"]:
             cut()
-        state.update(hang=False, refuse=False, left=None)
+        state.update(hang=False, refuse=False, left=None, lose=None)
     print("ok", flush=True)
 
 

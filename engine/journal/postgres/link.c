@@ -51,19 +51,30 @@ static int wait_for(PGconn *conn, short events, int64_t until)
 	return wait_fd(&w, PQsocket(conn), events, NULL);
 }
 
+/* libpq has the code of a refused connection in its words only, behind "FATAL:  ". */
+static bool is_refused_with(const char *words, const char *state)
+{
+	_cleanup_free_ char *code = xasprintf(" %s: ", state);
+	return strstr(words, code) != NULL;
+}
+
 static int refused(struct postgres_link *l, struct err *err)
 {
-	bool password = PQconnectionNeedsPassword(l->conn) || PQconnectionUsedPassword(l->conn);
+	static const char *const final[] = {"28P01", "28000", "3D000", "42501"};
+	const char *words = PQerrorMessage(l->conn);
+	bool is_final = PQconnectionNeedsPassword(l->conn);
+	for (size_t i = 0; i < ARRAY_SIZE(final); i++)
+		is_final = is_final || is_refused_with(words, final[i]);
 	int r = lost(l, "connect to", err);
-	if (!password)
-		return err_hint(err, r,
-		                "look whether the server runs and lets this machine in: psql with the same URL");
+	if (!is_final)
+		return r;
 	if (err) {
 		err->code = ERR_AUTH;
 		err->retryable = false;
 	}
-	return err_hint(err, ERR_AUTH,
-	                "put the password into a file that passfile= of the URL names, or into ~/.pgpass");
+	return err_hint(
+		err, ERR_AUTH,
+		"the URL names user and database; the password is in the file that passfile= names, or in ~/.pgpass");
 }
 
 int postgres_link_open(struct postgres_link *l, struct err *err)
@@ -83,6 +94,7 @@ int postgres_link_open(struct postgres_link *l, struct err *err)
 	l->conn = PQconnectStartParams(names, values, 1);
 	if (l->conn == NULL)
 		return err_set(err, ERR_INTERNAL, "no memory for a connection");
+	PQsetErrorVerbosity(l->conn, PQERRORS_VERBOSE);
 	PQsetNoticeReceiver(l->conn, ignore_notice, NULL);
 	PostgresPollingStatusType is = PGRES_POLLING_WRITING;
 	while (PQstatus(l->conn) != CONNECTION_BAD && is != PGRES_POLLING_OK && is != PGRES_POLLING_FAILED) {
@@ -101,19 +113,16 @@ int postgres_link_open(struct postgres_link *l, struct err *err)
 static const struct {
 	const char *state; /* a beginning of SQLSTATE */
 	enum err_code code;
-} codes[] = {
-	{"08", ERR_NETWORK},
-	{"57P", ERR_NETWORK},
-	{"23505", ERR_EXISTS},
-	{"53100", ERR_NO_SPACE},
-	{"53", ERR_IO},
-	{"55P03", ERR_TIMEOUT},
-	{"57", ERR_TIMEOUT},
-	{"25006", ERR_PERMISSION},
-	{"42501", ERR_PERMISSION},
-	{"28", ERR_AUTH},
-	{"3D", ERR_NOT_FOUND},
-};
+} codes[] = {{"08", ERR_NETWORK},
+             {"57P", ERR_NETWORK},
+             {"23505", ERR_EXISTS},
+             {"53100", ERR_NO_SPACE},
+             {"53", ERR_IO},
+             {"55P03", ERR_TIMEOUT},
+             {"57", ERR_TIMEOUT},
+             {"25006", ERR_PERMISSION},
+             {"42501", ERR_PERMISSION},
+             {"28", ERR_AUTH}};
 
 /* Two transactions in each other's way: the server ended one of them, which may begin again. */
 static bool is_in_the_way(const char *state)

@@ -12,6 +12,7 @@ enum {
 	PATIENCE_MS = 30000,
 	SESSION_END_MS = 2000,
 	OPEN_MS = 5000,
+	NEXT_TRY_MS = 5000,
 	FIRST_PAUSE_MS = 50,
 	PAUSE_MAX_MS = 2000,
 	NUMBER_TEXT = 24,
@@ -24,8 +25,9 @@ struct patience {
 	int64_t until, pause_ms;
 };
 
-static struct patience patience_new(int64_t ms)
+static struct patience patience_new(const struct postgres *p, int64_t ms)
 {
+	ms = p->given_up ? 0 : ms;
 	return (struct patience){.until = clock_mono_ms() + ms, .pause_ms = FIRST_PAUSE_MS};
 }
 
@@ -40,9 +42,11 @@ static bool patience_left(struct patience *p)
 	return true;
 }
 
-static int out_of_patience(const struct postgres *p, int r, struct err *err)
+static int out_of_patience(struct postgres *p, int r, struct err *err)
 {
-	err_wrap(err, r, "no journal for %d s", PATIENCE_MS / 1000);
+	if (!p->given_up)
+		err_wrap(err, r, "no journal for %d s", PATIENCE_MS / 1000);
+	p->given_up = true;
 	return err_hint(err, r, "once %s answers again: davit recover", p->place.name);
 }
 
@@ -77,6 +81,9 @@ static int connect_again(struct store *s, struct err *err)
 	struct postgres *p = s->database;
 	if (p->link.conn)
 		return 0;
+	/* An undo of many changes must not wait for each of its records. */
+	if (p->given_up && clock_mono_ms() < p->next_try_ms)
+		return err_set(err, ERR_NETWORK, "the journal at %s does not answer", p->place.name);
 	int r = postgres_link_open(&p->link, err);
 	if (r == 0)
 		r = postgres_set_up(p, err);
@@ -84,15 +91,19 @@ static int connect_again(struct store *s, struct err *err)
 		r = check_same(s, err);
 	if (r == 0)
 		r = hold_claim(p, err);
-	if (r < 0)
+	if (r < 0) {
 		postgres_link_close(&p->link);
+		p->next_try_ms = clock_mono_ms() + NEXT_TRY_MS;
+	} else {
+		p->given_up = false;
+	}
 	return r;
 }
 
 int postgres_connect(struct store *s, struct err *err)
 {
 	const struct postgres *p = s->database;
-	struct patience patience = patience_new(OPEN_MS);
+	struct patience patience = patience_new(p, OPEN_MS);
 	int r;
 	do
 		r = connect_again(s, err);
@@ -131,7 +142,7 @@ static int postgres_query(struct store *s, const char *sql, const struct sql_val
                           struct sql_rows *rows, struct err *err)
 {
 	struct postgres *p = s->database;
-	struct patience patience = patience_new(PATIENCE_MS);
+	struct patience patience = patience_new(s->database, PATIENCE_MS);
 	struct postgres_link_rows *found = xcalloc(1, sizeof(*found));
 	rows->found = found;
 	rows->at = -1;
@@ -272,7 +283,7 @@ static bool is_passing(int r, const struct err *why)
 
 static int postgres_write(struct store *s, const struct sql_write *w, struct err *err)
 {
-	struct patience patience = patience_new(PATIENCE_MS);
+	struct patience patience = patience_new(s->database, PATIENCE_MS);
 	struct err why = ERR_INIT;
 	int r;
 	do {
@@ -314,7 +325,7 @@ static int try_session_lock(struct store *s, const char *id, struct err *err)
 static int take_session_lock(struct store *s, const char *id, struct err *err)
 {
 	struct postgres *p = s->database;
-	struct patience patience = patience_new(SESSION_END_MS);
+	struct patience patience = patience_new(p, SESSION_END_MS);
 	if (p->claimed && strcmp(p->claimed, id) == 0)
 		return 1;
 	int r;

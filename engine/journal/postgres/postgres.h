@@ -11,9 +11,11 @@ enum { POSTGRES_FORMAT = 1, POSTGRES_KEY_BYTES = 32 };
 struct postgres {
 	struct postgres_link link;
 	struct journal_place place;
-	char *claimed;   /* the deployment that this process owns; NULL: none */
-	char *key_check; /* digest of the journal's key */
-	bool at_work;    /* within a transaction: what is lost begins anew as a whole */
+	char *claimed;       /* the deployment that this process owns; NULL: none */
+	char *key_check;     /* digest of the journal's key */
+	int64_t next_try_ms; /* mono: once given up */
+	bool given_up;       /* it was waited for in vain: nobody waits so long again before it answers */
+	bool at_work;        /* within a transaction: what is lost begins anew as a whole */
 };
 
 extern const struct store_type postgres_type;
@@ -24,5 +26,5 @@ int postgres_connect(struct store *s, struct err *err);
 int postgres_set_up(struct postgres *p, struct err *err);
 /* Makes the tables of a journal, for a key of which the digest is `key_check`; nothing where they are there. */
 int postgres_make_tables(struct postgres *p, const char *key_check, struct err *err);
-/* The journal's id and its key's digest. ERR_NOT_FOUND: there is no journal. ERR_UNSUPPORTED: a newer one. The caller's. */
+/* The journal's id and its key's digest. ERR_REFUSED: there is no journal. ERR_UNSUPPORTED: a newer one. The caller's. */
 int postgres_read_meta(struct postgres *p, char **ret_id, char **ret_key_check, struct err *err);

@@ -67,8 +67,8 @@ int postgres_set_up(struct postgres *p, struct err *err)
 
 static int say_absent(struct postgres *p, struct err *err)
 {
-	err_set(err, ERR_NOT_FOUND, "there is no journal at %s", p->place.name);
-	return err_hint(err, ERR_NOT_FOUND, "`davit journal use URL` makes one");
+	err_set(err, ERR_REFUSED, "there is no journal at %s", p->place.name);
+	return err_hint(err, ERR_REFUSED, "`davit journal use URL` makes one");
 }
 
 static int check_format(struct postgres *p, const char *format, struct err *err)
