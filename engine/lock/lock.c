@@ -613,20 +613,21 @@ static int claim_file(const struct store *s, const char *id, int *ret_fd, struct
 
 int lock_owner_claim(struct store *s, const char *id, int *ret_fd, bool *ret_elsewhere, struct err *err)
 {
-	_cleanup_close_ int fd = -1;
+	int fd = -1;
 	bool elsewhere = false;
 	int r = claim_file(s, id, &fd, err);
-	if (r == 0)
-		r = store_claim(s, id, &elsewhere, err);
-	if (r == 0 && elsewhere && ret_elsewhere == NULL) {
-		store_release(s, id);
-		r = err_set(err, ERR_LOCKED, "another machine owns the deployment %s", id);
-	}
 	if (r < 0)
 		return r;
+	r = store_claim(s, id, &elsewhere, err);
+	if (r == 0 && elsewhere && ret_elsewhere == NULL)
+		r = err_set(err, ERR_LOCKED, "another machine owns the deployment %s", id);
+	if (r < 0) {
+		lock_owner_drop(s, id, &fd, store_is_shared(s));
+		return r;
+	}
 	if (ret_elsewhere)
 		*ret_elsewhere = elsewhere;
-	*ret_fd = take_fd(&fd);
+	*ret_fd = fd;
 	return 0;
 }
 

@@ -154,7 +154,7 @@ int engine_resume(struct engine *e, const json_t *doc, const struct engine_optio
 	if (r == 0 && elsewhere)
 		r = engine_prove_gone(e, err);
 	if (r < 0) {
-		lock_owner_drop(o->store, id, &fd, false);
+		lock_owner_drop(o->store, id, &fd, elsewhere);
 		return r;
 	}
 	e->owner_fd = fd;

@@ -76,6 +76,7 @@ class Machines(Case):
             self.assert_exit(refused, 5)
             for words in (("recover",), ("recover", "last")):
                 second.run(*words)
+            self.assertEqual(os.listdir(os.path.join(second.state, "owners")), [])
             self.assertEqual(self.t.read("conf"), b"new")
             self.t.write("go-on", b"")
             out, _ = one.communicate(timeout=120)

@@ -54,12 +54,15 @@ static int out_of_patience(struct postgres *p, int r, struct err *err)
 
 /* The lock of the session says that the owner's process is connected. Without it the deployment is still this one's: another machine
  * that looks meanwhile sees the counter on the targets move. */
-static int hold_claim(struct postgres *p, struct err *err)
+static int hold_claims(struct postgres *p, struct err *err)
 {
-	const char *const values[] = {p->claimed};
-	return p->claimed ? postgres_link_run(&p->link, "SELECT pg_try_advisory_lock(hashtextextended($1, 1))", values,
-	                                      1, NULL, err)
-	                  : 0;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < p->claimed.count; i++) {
+		const char *const values[] = {p->claimed.items[i]};
+		r = postgres_link_run(&p->link, "SELECT pg_try_advisory_lock(hashtextextended($1, 1))", values, 1, NULL,
+		                      err);
+	}
+	return r;
 }
 
 static int check_same(struct store *s, struct err *err)
@@ -90,7 +93,7 @@ static int connect_again(struct store *s, struct err *err)
 	if (r == 0)
 		r = check_same(s, err);
 	if (r == 0)
-		r = hold_claim(p, err);
+		r = hold_claims(p, err);
 	if (r < 0) {
 		postgres_link_close(&p->link);
 		p->next_try_ms = clock_mono_ms() + NEXT_TRY_MS;
@@ -192,7 +195,7 @@ static int say_taken(const char *id, struct err *err)
 static bool may_write(const struct store *s, const struct sql_write *w, bool exists, const char *owner)
 {
 	const struct postgres *p = s->database;
-	bool claimed = w->deployment && p->claimed && strcmp(p->claimed, w->deployment) == 0;
+	bool claimed = w->deployment && strv_has(&p->claimed, w->deployment);
 	if (owner)
 		return strcmp(owner, s->place) == 0;
 	return !claimed || !exists;
@@ -326,26 +329,28 @@ static int take_session_lock(struct store *s, const char *id, struct err *err)
 {
 	struct postgres *p = s->database;
 	struct patience patience = patience_new(p, SESSION_END_MS);
-	if (p->claimed && strcmp(p->claimed, id) == 0)
+	if (strv_has(&p->claimed, id))
 		return 1;
 	int r;
 	do
 		r = try_session_lock(s, id, err);
 	while (r == 0 && patience_left(&patience));
-	if (r >= 0) {
-		free(p->claimed);
-		p->claimed = xstrdup(id);
-	}
+	if (r >= 0)
+		strv_add(&p->claimed, id);
 	return r;
 }
 
 static int let_session_lock_go(struct store *s, const char *id)
 {
 	struct postgres *p = s->database;
-	if (p->claimed == NULL || strcmp(p->claimed, id) != 0)
+	struct strv rest = {0};
+	if (!strv_has(&p->claimed, id))
 		return 0;
-	free(p->claimed);
-	p->claimed = NULL;
+	for (size_t i = 0; i < p->claimed.count; i++)
+		if (strcmp(p->claimed.items[i], id) != 0)
+			strv_add(&rest, p->claimed.items[i]);
+	strv_done(&p->claimed);
+	p->claimed = rest;
 	return sql_run(s, NULL, "SELECT pg_advisory_unlock(hashtextextended(?1, 1))", "s", id);
 }
 
@@ -448,7 +453,7 @@ static void postgres_close(struct store *s)
 		return;
 	postgres_link_close(&p->link);
 	journal_place_done(&p->place);
-	free(p->claimed);
+	strv_done(&p->claimed);
 	free(p->key_check);
 	free(p);
 }

@@ -2,6 +2,7 @@
  * commit lets it begin again, and one that broke in its commit is settled by the number of the transaction. Who owns a deployment (the
  * id of a state directory) is asked in the same transaction: a machine whose deployment was taken over writes nothing of it any more. */
 #pragma once
+#include "base/core/str.h"
 #include "engine/journal/postgres/link.h"
 #include "engine/journal/postgres/place.h"
 #include "engine/journal/store_priv.h"
@@ -11,8 +12,9 @@ enum { POSTGRES_FORMAT = 1, POSTGRES_KEY_BYTES = 32 };
 struct postgres {
 	struct postgres_link link;
 	struct journal_place place;
-	char *claimed;       /* the deployment that this process owns; NULL: none */
-	char *key_check;     /* digest of the journal's key */
+	struct strv
+		claimed; /* the deployments that this process works on: its own, and one that it recovers meanwhile */
+	char *key_check; /* digest of the journal's key */
 	int64_t next_try_ms; /* mono: once given up */
 	bool given_up;       /* it was waited for in vain: nobody waits so long again before it answers */
 	bool at_work;        /* within a transaction: what is lost begins anew as a whole */

@@ -414,6 +414,9 @@ static void one_that_another_machine_ended_is_not_written_by_a_process_that_was_
 	_cleanup_json_ json_t *members = json_pack("{s:s}", "state", "undoing");
 	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
 	add("d", "p", "open");
+	/* It recovers another one meanwhile. */
+	assert_int_equal(store_claim(store, "e", &elsewhere, NULL), 0);
+	store_release(store, "e");
 	in_postgres("UPDATE davit.deployment SET owner=NULL, state='undone'");
 	assert_int_equal(store_deployment_set(store, "d", members, &err), ERR_FENCED);
 	store_release(store, "d");
