@@ -12,6 +12,7 @@
 #include "base/secret/ed25519.h"
 #include "base/sys/host.h"
 #include "engine/journal/state_dir.h"
+#include "engine/journal/store.h"
 #include "steps/common/machine_list.h"
 
 static int show(bool json, struct err *err)
@@ -21,7 +22,10 @@ static int show(bool json, struct err *err)
 	struct ed25519_pair pair;
 	/* What a host calls itself may be no name of that list; a person can write another one. */
 	const char *name = machine_list_is_name(host_name(), MACHINE_LIST_NAME_MAX, "._-") ? host_name() : "agent";
-	int r = dir ? ed25519_pair_of_host(dir, true, &pair, err) : ERR_NOT_FOUND;
+	/* A key that root made there would be none that its user can read. */
+	int r = dir ? store_check_owner(dir, err) : ERR_NOT_FOUND;
+	if (r == 0)
+		r = ed25519_pair_of_host(dir, true, &pair, err);
 	if (r < 0)
 		return r;
 	ed25519_key_write(pair.key, &key);

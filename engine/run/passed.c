@@ -76,6 +76,15 @@ static bool was_let_in(const struct engine *e, const struct estep *s, const json
 static void ask_step(struct engine *e, struct estep *s, json_t *ret)
 {
 	char line[ERR_FRAME_SIZE];
+	/* A recovery has the inputs as they were sealed. */
+	if (engine_is_unresolved(s->input)) {
+		engine_say(
+			e, "warning",
+			"%s: its images are not recorded as passed: an input names what another step gave, which is not "
+			"known any more",
+			s->display);
+		return;
+	}
 	for (size_t j = 0; j < s->target_count; j++) {
 		struct err why = ERR_INIT;
 		if (s->type->images(&s->context, &s->targets[j]->view, ret, &why) < 0)

@@ -49,10 +49,10 @@ int docker_images(const struct docker *d, const struct strv *names, json_t **ret
 	return 0;
 }
 
-/* "localhost:5000/shop/web@sha256:…": the digest, once. */
+/* "localhost:5000/shop/web@sha256:…": the digest, once, and no more of them than there are images. */
 static void add_digests(const json_t *list, struct strv *ret)
 {
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	for (size_t i = 0; i < json_array_size(list) && ret->count < IMAGES_MAX; i++) {
 		const char *name = json_string_value(json_array_get(list, i)), *at = name ? strrchr(name, '@') : NULL;
 		if (at != NULL && !strv_has(ret, at + 1))
 			strv_add(ret, at + 1);

@@ -90,7 +90,8 @@ static void add_change(const struct promote_in *in, struct plan *plan, struct vi
 	c->after = json_pack("{s:s, s:s}", "type", "image", "digest", digest);
 	c->extra = json_pack("{s:s, s:b, s:{s:s, s:s, s:s}}", "from", from->repository, "new", is_new, "plan", "image",
 	                     in->from, "from", from->repository, "registry", registry_host(registry_of_target(source)));
-	json_set_string(json_object_get(c->extra, "plan"), "passed", passed);
+	/* No part of the digest: a plan stays the same where the earlier environment was deployed once more in between. */
+	json_set_string(c->extra, "passed", passed);
 	c->summary = passed == NULL ? xasprintf("%s (%s)", digest, in->from)
 	                            : xasprintf("%s (%s, passed in %s by %s)", digest, in->from, in->passed.environment,
 	                                        passed);

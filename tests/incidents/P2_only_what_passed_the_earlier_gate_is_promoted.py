@@ -106,6 +106,14 @@ class P2(Case):
         self.to_production()
         self.assertEqual(self.r.digest("shop/web", "production"), index)
 
+    def test_a_plan_that_was_reviewed_stays_the_same_where_staging_is_deployed_once_more(self):
+        index = self.r.push_index("shop/web", "candidate")
+        self.to_staging()
+        reviewed = json.loads(self.to_production("--plan", "--json").out)["digest"]
+        self.to_staging()
+        self.to_production("--expect", reviewed)
+        self.assertEqual(self.r.digest("shop/web", "production"), index)
+
     def test_the_earlier_host_is_only_looked_at(self):
         self.r.push_index("shop/web", "candidate")
         self.to_staging()
@@ -191,6 +199,11 @@ class P2(Case):
             self.assertEqual((step.code, job.uses("finish").code), (code, 0), step)
         self.assertIn("has not passed the gate of shop.staging", step.text)
         self.assertEqual(self.r.digest("shop/web", "production"), index)
+        with open(os.path.join(self.t.src, "production.yml"), "w", encoding="utf-8") as f:
+            json.dump({"name": "shop", "environment": "production", "targets": json.loads(targets), "steps": [
+                self.promote("shop/web:staging", "shop/web:production", passed={"environment": "staging", "target": "stage"})]}, f)
+        found = self.job({})[0].uses("preflight", file="production.yml")
+        self.assertEqual((found.code, "has not passed the gate of shop.staging" in found.text), (2, True), found)
 
     # ---- who says so ----
 
