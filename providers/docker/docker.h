@@ -64,8 +64,13 @@ int docker_images(const struct docker *d, const struct strv *names, json_t **ret
 /* The digests by which the engine knows images, given by their ids: "sha256:…" each, of the repositories that it pulled them from or pushed
  * them to. One that was made here has none. */
 int docker_image_digests(const struct docker *d, const struct strv *ids, struct strv *ret, struct err *err);
-/* What the registry says of a name: its platforms, "linux/arm64" each. ERR_NOT_FOUND with what the registry said. */
-int docker_registry_platforms(const struct docker *d, const char *name, struct strv *ret, struct err *err);
+/* What the registry says of a name: an array of {"platform":"linux/arm64","layers":{DIGEST: bytes}}, one an architecture; platform only where it
+ * is said. ERR_NOT_FOUND with what the registry said. */
+int docker_registry_image(const struct docker *d, const char *name, json_t **ret, struct err *err);
+/* REPOSITORY@DIGEST of all images that are there and came from a registry, or went to one. 1: there are others too. */
+int docker_known_names(const struct docker *d, struct strv *ret, struct err *err);
+/* The directory where the engine keeps images, and what its machine calls itself. free() both */
+int docker_root(const struct docker *d, char **ret_machine, char **ret_root, struct err *err);
 /* "linux/amd64" of the engine. */
 int docker_platform(const struct docker *d, char **ret, struct err *err);
 

@@ -82,12 +82,29 @@ int docker_image_digests(const struct docker *d, const struct strv *ids, struct 
 	return 0;
 }
 
-static void add_platform(const json_t *one, struct strv *ret)
+static json_t *layers_of(const json_t *manifest)
 {
-	const json_t *platform = json_get_object(json_get_object(one, "Descriptor"), "platform");
+	json_t *layers = json_object();
+	const json_t *list = json_get_array(manifest, "layers");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *layer = json_array_get(list, i);
+		const char *digest = json_get_string(layer, "digest");
+		if (digest != NULL)
+			json_object_set_new(layers, digest,
+			                    json_integer(MAX(json_get_int(layer, "size", 0), (int64_t)0)));
+	}
+	return layers;
+}
+
+static void add_architecture(const json_t *one, json_t *ret)
+{
+	const json_t *platform = json_get_object(json_get_object(one, "Descriptor"), "platform"),
+		     *oci = json_get_object(one, "OCIManifest");
 	const char *os = json_get_string(platform, "os"), *architecture = json_get_string(platform, "architecture");
+	json_t *image = json_pack("{s:o}", "layers", layers_of(oci ? oci : json_get_object(one, "SchemaV2Manifest")));
 	if (os != NULL && architecture != NULL)
-		strv_addf(ret, "%s/%s", os, architecture);
+		json_object_set_new(image, "platform", json_stringf("%s/%s", os, architecture));
+	json_array_append_new(ret, image);
 }
 
 /* The engine trusts a registry on loopback without TLS; the command has to be told. */
@@ -97,7 +114,7 @@ static bool is_on_loopback(const char *name)
 	return strchr(name, '/') != NULL && net_is_loopback(host);
 }
 
-int docker_registry_platforms(const struct docker *d, const char *name, struct strv *ret, struct err *err)
+int docker_registry_image(const struct docker *d, const char *name, json_t **ret, struct err *err)
 {
 	_cleanup_(str_done) struct str script = STR_INIT(64 << 10);
 	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
@@ -117,10 +134,47 @@ int docker_registry_platforms(const struct docker *d, const char *name, struct s
 	r = json_parse(str_peek(&said.out), said.out.len, 8 << 20, &list, err);
 	if (r < 0)
 		return err_wrap(err, r, "what the registry says of '%s'", name);
+	*ret = json_array();
 	if (json_is_object(list))
-		add_platform(list, ret);
+		add_architecture(list, *ret);
 	for (size_t i = 0; i < json_array_size(list); i++)
-		add_platform(json_array_get(list, i), ret);
+		add_architecture(json_array_get(list, i), *ret);
+	return 0;
+}
+
+int docker_known_names(const struct docker *d, struct strv *ret, struct err *err)
+{
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	const struct docker_call call = {.script = "docker image ls --digests --format '{{.Repository}}@{{.Digest}}'\n",
+	                                 .timeout_ms = LOOK_MS};
+	bool others = false;
+	int r = docker_must(d, &call, &said, err);
+	if (r < 0)
+		return err_wrap(err, r, "list the images of '%s'", d->v->name);
+	for (const char *at = str_peek(&said.out), *end = at + said.out.len; at < end && ret->count < IMAGES_MAX;) {
+		size_t len = strcspn(at, "\n");
+		_cleanup_free_ char *name = xstrndup(at, len);
+		bool known = strchr(name, '<') == NULL && strstr(name, "@sha256:") != NULL;
+		if (known && !strv_has(ret, name))
+			strv_add(ret, name);
+		others = others || !known;
+		at += len + 1;
+	}
+	return others || ret->count == IMAGES_MAX;
+}
+
+int docker_root(const struct docker *d, char **ret_machine, char **ret_root, struct err *err)
+{
+	_cleanup_(target_result_done) struct target_result said = TARGET_RESULT_INIT;
+	const struct docker_call call = {.script = "docker info --format '{{.Name}}\n{{.DockerRootDir}}'\n",
+	                                 .timeout_ms = LOOK_MS};
+	int r = docker_must(d, &call, &said, err);
+	if (r < 0)
+		return err_wrap(err, r, "ask the engine of '%s' where it keeps images", d->v->name);
+	const char *text = str_peek(&said.out);
+	size_t len = strcspn(text, "\n");
+	*ret_machine = xstrndup(text, len);
+	*ret_root = docker_last_line(&said.out);
 	return 0;
 }
 

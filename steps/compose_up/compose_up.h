@@ -7,6 +7,7 @@
  *   unchanged.c  the short way for a stack that runs as configured
  *   ports.c      who holds the ports that it publishes
  *   images.c     where its images come from, and whether they are there
+ *   room.c       the room that they need where the engine keeps them
  *   state.c      what runs, as a NODE of a record, and how two of them compare
  *   former.c     the configuration that what runs was started from
  *   plan.c       all of that as one change
@@ -85,9 +86,14 @@ int compose_check_names(const struct compose_up_in *in, const struct docker *d, 
 int compose_look_at_images(const struct compose_up_in *in, const struct docker *d, const struct compose_stack *s,
                            json_t **ret, json_t **ret_here, struct err *err);
 json_t *compose_images_of(const struct compose_up_in *in, const struct compose_stack *s, const json_t *here);
-/* Are they there, for the engine's processor? here: what compose_look_at_images found. */
+/* Are they there, for the engine's processor, and is there room for what is fetched? here: what compose_look_at_images found. */
 int compose_check_images(const struct docker *d, const struct compose_stack *s, const json_t *images,
-                         const json_t *here, struct strv *faults, struct err *err);
+                         const json_t *here, struct strv *faults, struct strv *warnings, struct err *err);
+
+/* ---- room.c ---- */
+/* layers: DIGEST → bytes. A fault where they cannot have room, a warning where that is not sure. */
+int compose_check_room(const struct docker *d, const json_t *layers, struct strv *faults, struct strv *warnings,
+                       struct err *err);
 
 /* ---- state.c ---- */
 /* {"type":"compose","services":{NAME:{"is":["HASH:IMAGE", …],"up":n}}}, or {"type":"absent"}; hashes and images cut short. */
@@ -128,6 +134,7 @@ struct compose_payload {
 	bool same;    /* all of it runs as configured */
 	json_t *goal; /* of a rollback: the configuration to go back to, and its name; NULL: none */
 	char *goal_name;
+	struct strv warnings;
 	char *unresolved; /* why the files could not be resolved yet; NULL: they were */
 };
 void compose_payload_clear(struct compose_payload *p);

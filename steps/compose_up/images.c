@@ -13,13 +13,19 @@ static void check_platform(const struct compose_service *one, const char *platfo
 	          one->platform != NULL ? "the service" : "the engine", wanted);
 }
 
-static int check_registry(const struct docker *d, const struct compose_service *one, const char *engine,
-                          struct strv *faults, struct err *err)
+static void add_layers(const json_t *image, json_t *fetched)
 {
-	_cleanup_(strv_done) struct strv platforms = {0};
+	json_object_update_missing(fetched, json_object_get(image, "layers"));
+}
+
+/* fetched: gets the layers of what would be fetched. */
+static int check_registry(const struct docker *d, const struct compose_service *one, const char *engine,
+                          json_t *fetched, struct strv *faults, struct err *err)
+{
+	_cleanup_json_ json_t *images = NULL;
 	struct err why = ERR_INIT;
 	char line[ERR_FRAME_SIZE];
-	int r = docker_registry_platforms(d, one->image, &platforms, &why);
+	int r = docker_registry_image(d, one->image, &images, &why);
 	if (r == ERR_NOT_FOUND) {
 		strv_addf(faults, "the image '%s' of '%s' is not here, and cannot be fetched: %s", one->image,
 		          one->name, err_line(&why, line, sizeof(line)));
@@ -30,12 +36,18 @@ static int check_registry(const struct docker *d, const struct compose_service *
 			*err = why;
 		return r;
 	}
-	const char *wanted = one->platform != NULL ? one->platform : engine;
-	bool found = platforms.count == 0;
-	for (size_t i = 0; i < platforms.count; i++)
-		found = found || str_starts(wanted, platforms.items[i]);
-	if (!found)
-		check_platform(one, platforms.items[0], engine, faults);
+	const char *wanted = one->platform != NULL ? one->platform : engine, *other = NULL;
+	for (size_t i = 0; i < json_array_size(images); i++) {
+		const json_t *image = json_array_get(images, i);
+		const char *platform = json_get_string(image, "platform");
+		if (platform == NULL || str_starts(wanted, platform)) {
+			add_layers(image, fetched);
+			return 0;
+		}
+		other = other ? other : platform;
+	}
+	if (other != NULL)
+		check_platform(one, other, engine, faults);
 	return 0;
 }
 
@@ -62,10 +74,10 @@ json_t *compose_images_of(const struct compose_up_in *in, const struct compose_s
 }
 
 static int check_one(const struct docker *d, const struct compose_service *one, const char *from, const json_t *here,
-                     const char *engine, struct strv *faults, struct err *err)
+                     const char *engine, json_t *fetched, struct strv *faults, struct err *err)
 {
 	if (strcmp(from, "registry") == 0)
-		return check_registry(d, one, engine, faults, err);
+		return check_registry(d, one, engine, fetched, faults, err);
 	if (strcmp(from, "here") != 0)
 		return 0;
 	if (here == NULL) {
@@ -94,14 +106,15 @@ int compose_look_at_images(const struct compose_up_in *in, const struct docker *
 }
 
 int compose_check_images(const struct docker *d, const struct compose_stack *s, const json_t *images,
-                         const json_t *here, struct strv *faults, struct err *err)
+                         const json_t *here, struct strv *faults, struct strv *warnings, struct err *err)
 {
 	_cleanup_free_ char *engine = NULL;
+	_cleanup_json_ json_t *fetched = json_object();
 	int r = docker_platform(d, &engine, err);
 	for (size_t i = 0; r == 0 && i < s->count; i++) {
 		const struct compose_service *one = &s->services[i];
 		r = check_one(d, one, json_get_string(json_object_get(images, one->name), "from"),
-		              json_object_get(here, one->image), engine, faults, err);
+		              json_object_get(here, one->image), engine, fetched, faults, err);
 	}
-	return r;
+	return r < 0 ? r : compose_check_room(d, fetched, faults, warnings, err);
 }

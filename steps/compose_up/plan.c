@@ -6,6 +6,7 @@ void compose_payload_clear(struct compose_payload *p)
 	compose_stack_done(&p->stack);
 	strv_done(&p->standing);
 	strv_done(&p->hidden);
+	strv_done(&p->warnings);
 	docker_containers_done(&p->was);
 	json_decref(p->former);
 	json_decref(p->images);
@@ -87,7 +88,7 @@ static int look_at_stack(const struct step_context *c, const struct docker *d, s
 	if (r == 0 && !p->same)
 		r = compose_check_ports(in, d, &p->stack, &faults, err);
 	if (r == 0 && !p->same)
-		r = compose_check_images(d, &p->stack, p->images, here, &faults, err);
+		r = compose_check_images(d, &p->stack, p->images, here, &faults, &p->warnings, err);
 	if (r == 0 && !p->same)
 		compose_stand_faults(in, p, &faults);
 	if (r == 0 && faults.count > 0)
@@ -200,6 +201,8 @@ int compose_plan(const struct step_context *c, struct view *v, struct plan *plan
 	describe_change(in, p, change);
 	if (p->unresolved != NULL)
 		strv_addf(&plan->warnings, "%s: looked at again once the steps before it are done", p->unresolved);
+	for (size_t i = 0; i < p->warnings.count; i++)
+		strv_addf(&plan->warnings, "%s", p->warnings.items[i]);
 	json_t *shown = json_pack("{s:s}", "project", in->project);
 	if (p->images != NULL)
 		json_object_set(shown, "images", p->images);

@@ -45,12 +45,16 @@ def _busybox():
 
 
 class Docker:
-    def __init__(self):
+    def __init__(self, disk=None):
+        """disk: the size of a file system of its own for all that it keeps ("40m")."""
         self.folder = tempfile.mkdtemp(prefix="davit-docker-")
         self.host = "unix://" + self._path("d.sock")
         self.config = self._path("config")
         self.process = None
         os.makedirs(os.path.join(self.config, "cli-plugins"))
+        os.mkdir(self._path("data"))
+        if disk:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "davit-docker", self._path("data")], check=True)
         shutil.copy(compose_plugin(), os.path.join(self.config, "cli-plugins", "docker-compose"))
 
     def _path(self, name):
