@@ -1,22 +1,17 @@
 #!/usr/bin/env python3
 """What a further registration costs in memory, over TLS and HTTP/1.1: each has a connection and a long poll of its own."""
-import pathlib
 import re
 import sys
 import time
 
 import harness
-from harness import Case, run, until
+from harness import Case, rss_kib, run, until
 
 FEW, MANY = 2, 42
 # tests/bench has the figure that is wanted (64 KiB) and measures it with more registrations; this leaves it no room to creep back.
 LIMIT_KIB = 60
 # Of one registration in all: what its start ran through (13 MiB of libraries) has gone back.
 LIMIT_IDLE_KIB = 9 * 1024
-
-
-def rss_kib(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
 def settled(pid):
