@@ -116,13 +116,26 @@ static json_t *triggers_of(const char *path, bool *ret_there)
 	return read ? json_incref(workflow->on) : NULL;
 }
 
+static bool is_of_this_repository(const char *uses)
+{
+	static const char front[] = "./.github/workflows/";
+	return str_starts(uses, front) && strchr(uses + strlen(front), '/') == NULL;
+}
+
+bool validate_called_has_output(const struct validate_file *file, const char *uses, const char *name)
+{
+	bool there;
+	_cleanup_free_ char *path = is_of_this_repository(uses) ? path_of(file, uses) : NULL;
+	_cleanup_json_ json_t *on = path != NULL ? triggers_of(path, &there) : NULL;
+	const json_t *called = json_object_get(on, "workflow_call");
+	return called == NULL || member(json_object_get(called, "outputs"), name) != NULL;
+}
+
 void validate_call(const struct validate_file *file, const struct yaml_doc *doc, const char *at, const char *uses,
                    const json_t *job)
 {
 	bool there;
-	if (!str_starts(uses, "./.github/workflows/") || strchr(uses + strlen("./.github/workflows/"), '/') != NULL)
-		return;
-	_cleanup_free_ char *path = path_of(file, uses);
+	_cleanup_free_ char *path = is_of_this_repository(uses) ? path_of(file, uses) : NULL;
 	if (path == NULL)
 		return;
 	_cleanup_json_ json_t *on = triggers_of(path, &there);

@@ -41,7 +41,7 @@ static const struct {
 	{"unknown-key", "a key that is not known there"},
 	{"unknown-matrix-key", "`matrix.NAME` is no key of the job's matrix, where that is written out"},
 	{"unknown-need", "`needs.JOB` of a job that is not needed is empty"},
-	{"unknown-output", "the job that is needed does not declare that output"},
+	{"unknown-output", "the job that is needed, or the workflow that it calls, does not declare that output"},
 	{"unknown-shell", "a shell that no runner knows, and no command with `{0}`"},
 	{"unknown-step", "`steps.ID` names no step of the job, or one that runs later"},
 	{"unknown-target", "a deployment file names a target that it does not have"},

@@ -39,6 +39,9 @@ int validate_tree(const char *top, const struct strv *migrations, struct finding
 void validate_call(const struct validate_file *file, const struct yaml_doc *doc, const char *at, const char *uses,
                    const json_t *job);
 
+/* Whether a called workflow declares that output; true where it cannot be looked at. */
+bool validate_called_has_output(const struct validate_file *file, const char *uses, const char *name);
+
 /* ---- shared ---- */
 
 /* Each expression of a string with ${{ }}, without braces; a condition as a whole. */

@@ -86,6 +86,11 @@ static void check_need(const struct look *l, const char *const *path, size_t cou
 	if (output && !has_output(needed->outputs, path[3]))
 		report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that job",
 		       "job '%s' has no output '%s'", needed->id, path[3]);
+	if (count > 3 && strcasecmp(path[2], "outputs") == 0 && needed != NULL && needed->uses != NULL &&
+	    !validate_called_has_output(l->file, needed->uses, path[3]))
+		report(l, FINDING_ERROR, "unknown-output",
+		       "declare it under 'on.workflow_call.outputs' of that workflow",
+		       "'%s', which job '%s' calls, has no output '%s'", needed->uses, needed->id, path[3]);
 	if (count > 2 && strcasecmp(path[2], "outputs") != 0 && strcasecmp(path[2], "result") != 0)
 		report(l, FINDING_ERROR, "unknown-output", NULL, "needs.%s has 'outputs' and 'result', not '%s'",
 		       path[1], path[2]);

@@ -25,7 +25,8 @@ static void run(struct fiber *f, void *context)
 	struct record *r = b->record;
 	(void)f;
 	record_start(j, r);
-	bool cancelled = b->cancels > 0 || (j->cancel.serial != b->queued_at && !step_goes_on(j, r));
+	bool cancelled =
+		b->cancels > 0 || j->cancel.shutdown || (j->cancel.serial != b->queued_at && !step_goes_on(j, r));
 	if (!cancelled)
 		step_execute(j, r);
 	else

@@ -116,6 +116,7 @@ on:
   workflow_call:
     inputs: {Target: {type: string, required: true}, n: {type: number}, dry: {type: boolean, default: false}}
     secrets: {token: {required: true}, other: {}}
+    outputs: {digest: {value: a}}
 jobs: {a: {runs-on: x, steps: [{run: x}]}}
 """)
         self.put(".github/workflows/not.yml", "on: push\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
@@ -127,6 +128,9 @@ jobs: {a: {runs-on: x, steps: [{run: x}]}}
             ("called.yml\n    with: {target: a, tarket: b}\n    secrets: inherit", ["unknown-call-input"]),
             ("called.yml\n    with: {target: a, n: many, dry: 'no'}\n    secrets: inherit", ["call-input-type", "call-input-type"]),
             ("called.yml\n    with: {target: a}\n    secrets: {token: x, tokken: y}", ["unknown-call-input"]),
+            ("called.yml\n    with: {target: a}\n    secrets: inherit\n  b: {needs: a, runs-on: x, steps: [{run: '${{ needs.a.outputs.Digest }}'}]}", []),
+            ("called.yml\n    with: {target: a}\n    secrets: inherit\n  b: {needs: a, runs-on: x, steps: [{run: '${{ needs.a.outputs.dig }}'}]}",
+             ["unknown-output"]),
             ("none.yml", ["unknown-workflow"]), ("not.yml", ["unknown-workflow"]), ("../x.yml", ["syntax"]),
         ]:
             path = self.put(".github/workflows/x.yml", f"on: push\njobs:\n  a:\n    uses: ./.github/workflows/{called}\n")
