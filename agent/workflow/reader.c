@@ -19,26 +19,28 @@ void reader_allow(struct reader *r, const char *const *names, int flags)
 	r->source.flags = flags;
 }
 
+static char *text_of(const char *fmt, va_list args)
+{
+	char *text;
+	return vasprintf(&text, fmt, args) >= 0 ? text : xstrdup("out of memory");
+}
+
 void reader_fault(struct reader *r, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *text = NULL;
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	_cleanup_free_ char *text = text_of(fmt, args);
 	va_end(args);
-	faults_add(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
+	faults_add(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text);
 }
 
 void reader_fault_key(struct reader *r, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *text = NULL;
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	_cleanup_free_ char *text = text_of(fmt, args);
 	va_end(args);
-	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
+	faults_add_key(r->source.faults, r->source.doc, str_peek(&r->at), "%s", text);
 }
 
 void reader_forbid(struct reader *r, const json_t *object, const char *key, const char *belongs)
@@ -54,11 +56,9 @@ void reader_refuse_here(struct reader *r, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	_cleanup_free_ char *text = NULL;
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	_cleanup_free_ char *text = text_of(fmt, args);
 	va_end(args);
-	faults_add_key(r->refusals, r->source.doc, str_peek(&r->at), "%s", text ? text : "out of memory");
+	faults_add_key(r->refusals, r->source.doc, str_peek(&r->at), "%s", text);
 	faults_code(r->refusals, "not-done-here");
 }
 
