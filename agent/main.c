@@ -42,8 +42,17 @@ static const struct command commands[] = {
 	{"expr", "davit-agent", "evaluate an expression of the workflow language"},
 	{"run", "davit-forge", "run a workflow here, without GitHub"},
 	{"forge", "davit-forge", "GitHub on loopback, for trials and tests"},
+	{"completion", "davit-agent", "complete davit's commands and options in a shell"},
 	{"worker", "davit-agent", NULL},
 };
+
+static int print_words(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].summary != NULL)
+			printf("%s\t-\t%s\n", commands[i].name, commands[i].summary);
+	return cli_output_failed();
+}
 
 static void print_help(FILE *out)
 {
@@ -114,6 +123,8 @@ int main(int argc, char **argv)
 		print_help(stderr);
 		return 2;
 	}
+	if (cli_wants_words(argc, argv))
+		return print_words();
 	const char *name = argv[1];
 	if (strcmp(name, "help") == 0 && argc > 2)
 		return help_of(argc, argv);

@@ -14,7 +14,7 @@ static const struct {
 	bool prints; /* its output is all that it does */
 } commands[] = {
 	{"agent", cmd_agent, true},       {"schema", cmd_schema, true},  {"expr", cmd_expr, true},
-	{"workflow", cmd_workflow, true}, {"worker", worker_run, false},
+	{"workflow", cmd_workflow, true}, {"worker", worker_run, false}, {"completion", cmd_completion, true},
 };
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@
  * `davit run` and `davit agent page` execute it. */
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
+#include "agent/deployment/personal.h"
 #include "agent/forge/forge.h"
 #include "base/core/log.h"
 #include "base/core/cancel.h"
@@ -35,6 +36,27 @@ static int read_size(const char *name, const char *text, int64_t *ret, struct er
 		return err_set(err, ERR_INVALID, "--%s takes a number of MiB, not '%s'", name, text);
 	*ret = (int64_t)mib << 20;
 	return 0;
+}
+
+static void set_default(const char **option, const json_t *settings, const char *name)
+{
+	if (*option == NULL)
+		*option = json_get_string(settings, name);
+}
+
+/* settings: `forge` of the person's; the options borrow from it. */
+static void take_settings(struct options *o, const json_t *settings)
+{
+	set_default(&o->listen, settings, "listen");
+	set_default(&o->secrets, settings, "secrets");
+	set_default(&o->state, settings, "state");
+	size_t i;
+	json_t *repo;
+	bool none = o->repos.count == 0;
+	json_array_foreach(json_get_array(settings, "repos"), i, repo) if (none)
+		strv_add(&o->repos, json_string_value(repo));
+	if (o->listen == NULL)
+		o->listen = "127.0.0.1:0";
 }
 
 static int run(struct options *o, struct err *err)
@@ -79,7 +101,7 @@ static int run(struct options *o, struct err *err)
 
 static int cmd_forge(int argc, char **argv)
 {
-	struct options o = {.listen = "127.0.0.1:0"};
+	struct options o = {0};
 	const struct cli_option options[] = {
 		{"repo", 0, CLI_LIST, &o.repos, "[OWNER/NAME=]DIR",
 	         "serve this bare repository; without a name it is the directory's last two parts; may be repeated"},
@@ -118,7 +140,12 @@ static int cmd_forge(int argc, char **argv)
 		return exit_status;
 	}
 	struct err err = ERR_INIT;
-	int r = run(&o, &err);
+	_cleanup_(personal_done) struct personal settings = PERSONAL_INIT;
+	int r = personal_read(&settings, &err);
+	if (r >= 0) {
+		take_settings(&o, json_object_get(settings.root, "forge"));
+		r = run(&o, &err);
+	}
 	strv_done(&o.repos);
 	if (r < 0) {
 		log_err(&err);

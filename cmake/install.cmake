@@ -16,6 +16,8 @@ else()
   add_custom_target(manual ALL DEPENDS ${CMAKE_BINARY_DIR}/manual/davit.bash)
   install(DIRECTORY ${CMAKE_BINARY_DIR}/manual/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
   install(FILES ${CMAKE_BINARY_DIR}/manual/davit.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME davit)
+  install(FILES ${CMAKE_BINARY_DIR}/manual/davit.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions RENAME _davit)
+  install(FILES ${CMAKE_BINARY_DIR}/manual/davit.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()
 
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""manual.py PROGRAM FOLDER: the man pages and the bash completion, made of what `davit help` says, so that they say nothing else.
+"""manual.py PROGRAM FOLDER: the man pages, made of what `davit help` says, so that they say nothing else, and the completions of three shells.
 
-Writes FOLDER/man1/davit.1, one page a command (davit-deploy.1), and FOLDER/davit.bash."""
+Writes FOLDER/man1/davit.1, one page a command (davit-deploy.1), and FOLDER/davit.bash, davit.zsh and davit.fish."""
 import os
 import re
 import subprocess
@@ -62,32 +62,6 @@ class Page:
         return "\n".join(out)
 
 
-def completion(pages):
-    rows = []
-    for page in pages:
-        words = [c["name"] for c in page.children] + ["--" + o["name"] for o in page.options]
-        takes = [f"--{o['name']}" for o in page.options if o["argument"]]
-        rows.append(f"    '{' '.join(page.words)}') words='{' '.join(words)}' takes=' {' '.join(takes)} ' ;;")
-    return """# bash completion for davit, made of `davit help`
-_davit() {
-  local cur=${COMP_WORDS[COMP_CWORD]} path=${COMP_WORDS[1]} words='' takes=''
-  [ "$COMP_CWORD" -gt 1 ] || path=''
-  case $path in agent) [ "$COMP_CWORD" -le 2 ] || path="agent ${COMP_WORDS[2]}" ;; esac
-  case $path in
-""" + "\n".join(rows) + """
-  esac
-  # An option's value, and what is no option, is a file for all that is known here.
-  if [[ "$takes" == *" ${COMP_WORDS[COMP_CWORD-1]} "* ]] || [ -z "$words" ]; then
-    COMPREPLY=($(compgen -f -- "$cur"))
-    return
-  fi
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
-  case $cur in -*) ;; *) [ "$COMP_CWORD" -lt 2 ] || COMPREPLY+=($(compgen -f -- "$cur")) ;; esac
-}
-complete -o filenames -F _davit davit
-"""
-
-
 def main():
     top = Page()
     pages, summaries = [top], {"": "lowers a new version onto a server and can always haul it back"}
@@ -103,8 +77,9 @@ def main():
     for page in pages:
         with open(os.path.join(man, page.name() + ".1"), "w", encoding="utf-8") as f:
             f.write(page.roff(summaries[" ".join(page.words)]))
-    with open(os.path.join(FOLDER, "davit.bash"), "w", encoding="utf-8") as f:
-        f.write(completion(pages))
+    for shell in ("bash", "zsh", "fish"):
+        with open(os.path.join(FOLDER, "davit." + shell), "w", encoding="utf-8") as f:
+            f.write(subprocess.run([PROGRAM, "completion", shell], capture_output=True, text=True, check=True).stdout)
 
 
 if __name__ == "__main__":

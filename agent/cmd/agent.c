@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "agent/cmd/agent.h"
+#include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "agent/service/wire.h"
 #include "agent/listener/listener.h"
@@ -40,9 +41,23 @@ static void print_help(FILE *out)
 	      out);
 }
 
+static int print_words(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i].summary != NULL)
+			printf("%s\t-\t%s\n", parts[i].name, parts[i].summary);
+	return 0;
+}
+
 int agent_options_begin(const char *part, const char *usage, int argc, char **argv, struct agent_options *ret)
 {
 	struct err err = ERR_INIT;
+	if (cli_wants_words(argc, argv)) {
+		struct str words _cleanup_(str_done) = STR_INIT(64 << 10);
+		agent_options_words(part, &words);
+		fputs(str_peek(&words), stdout);
+		return 1;
+	}
 	int r = agent_options_read(argc, argv, ret, &err);
 	if (r < 0) {
 		if (*err.hint == '\0')
@@ -120,6 +135,8 @@ int cmd_agent(int argc, char **argv)
 		print_help(argc < 2 ? stderr : stdout);
 		return argc < 2 ? LISTEN_TERMINATED : 0;
 	}
+	if (cli_wants_words(argc, argv))
+		return print_words();
 	const char *names[ARRAY_SIZE(parts)];
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		if (strcmp(argv[1], parts[i].name) == 0)

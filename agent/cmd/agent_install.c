@@ -167,7 +167,7 @@ static int install_unit(const struct wanted *w, const char *text, struct err *er
 	int r = path == NULL ? err->code : may_install(w, err);
 	if (r >= 0 && w->unit.worker_user != NULL)
 		r = user_make(w->unit.worker_user, &made, err);
-	if (made)
+	if (made && w->unit.worker_user != NULL)
 		printf("made the user %s, whom jobs run as\n", w->unit.worker_user);
 	if (r >= 0 && w->unit.worker_user != NULL)
 		r = worker_user_check(w->unit.worker_user, w->program, err);

@@ -47,6 +47,16 @@ static int print_help(const struct cli_command *command)
 	return 0;
 }
 
+/* For shells: a line of word, argument and help for each, with a tab between them. */
+static int print_words(const struct cli_command *command)
+{
+	const struct cli_option *const tables[] = {command->options, common};
+	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
+		for (const struct cli_option *o = tables[t]; o->name != NULL; o++)
+			printf("--%s\t%s\t%s\n", o->name, o->argument != NULL ? o->argument : "-", o->help);
+	return 0;
+}
+
 static const struct cli_option *find_in(const struct cli_option *options, const char *name, size_t len, char letter)
 {
 	for (const struct cli_option *o = options; o->name != NULL; o++)
@@ -112,6 +122,8 @@ static void store(const struct cli_option *option, const char *value)
 
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret)
 {
+	if (cli_wants_words(argc, argv))
+		return print_words(command);
 	char **rest = argv + 1; /* words move to the front, options are removed */
 	size_t count = 0;
 	bool ended = false;

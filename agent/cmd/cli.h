@@ -35,6 +35,9 @@ struct cli_rest {
 /* argv[0] is the command's name. -1: continue; else the exit status. --help prints to standard output; a usage error to standard
  * error, with the nearest option. `--` ends the options; --name=value and --name value are the same. */
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret);
+/* True for a shell that asks which words may follow (agent/cmd/completion.c): lines of WORD, ARGUMENT (`-`: none) and HELP, with tabs. cli_parse
+ * answers it for options. */
+bool cli_wants_words(int argc, char **argv);
 /* Prints an error; with --json also {"exit_status","error":{"code","text","hint"}} on standard output. Returns status. */
 int cli_fail(const struct err *err, int status);
 /* Reports output that did not all arrive (a full disk; a closed pipe where SIGPIPE is ignored). For commands that only print. */

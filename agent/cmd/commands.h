@@ -1,6 +1,7 @@
 /* The commands of the program davit, one file each (agent/cmd/NAME.c); argv[0] is the command's name. They return the exit status. */
 #pragma once
 int cmd_agent(int argc, char **argv);
+int cmd_completion(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
 int cmd_workflow(int argc, char **argv);

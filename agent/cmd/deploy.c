@@ -10,6 +10,7 @@
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "agent/deployment/file.h"
+#include "agent/deployment/personal.h"
 #include "agent/deployment/session.h"
 #include "agent/deployment/step_input.h"
 #include "agent/review/drift.h"
@@ -24,6 +25,7 @@ struct deploy_call {
 	const char *file, *input, *expect, *wait, *secrets_file, *undo_deadline;
 	struct strv secrets, vars, inputs;
 	struct step_input in; /* of the root action */
+	char *own_file;       /* of the person's settings */
 	char *document;       /* owned: source of its inputs, unless that is an environment */
 	json_t *expected;     /* the plan of a pull request, which the session's options borrow */
 };
@@ -95,6 +97,18 @@ static void take_document_option(struct deploy_call *call)
 	call->document = call->inputs.items[0];
 	call->input = call->document;
 	call->inputs.count = 0;
+}
+
+/* Without one, and without a step that names one, it is that of the person's settings. */
+static int choose_file(struct deploy_call *call, struct err *err)
+{
+	_cleanup_(personal_done) struct personal settings = PERSONAL_INIT;
+	if (call->file != NULL || call->input != NULL)
+		return 0;
+	int r = personal_read(&settings, err);
+	if (r >= 0)
+		call->file = call->own_file = xstrdup(json_get_string(settings.root, "file"));
+	return r;
 }
 
 /* Of a script in a job, which names the file itself. */
@@ -313,10 +327,10 @@ int cmd_deploy(int argc, char **argv)
 	deployment_values_environment(&values);
 	call.file = rest.count > 0 ? rest.words[0] : NULL;
 	take_document_option(&call);
-	int r = 0;
-	if (call.file == NULL)
+	int r = choose_file(&call, &err);
+	if (r >= 0 && call.file == NULL)
 		r = read_action(&call, &values, &err);
-	else
+	else if (r >= 0)
 		read_job_around(&call);
 	json_object_update(values.env, call.in.job.env);
 	/* A plan makes no journal. */
@@ -332,6 +346,8 @@ int cmd_deploy(int argc, char **argv)
 		r = set_options(&call, &session, &err);
 	if (r >= 0)
 		r = deployment_values_given(&values, &call.secrets, call.secrets_file, &call.vars, &call.inputs, &err);
+	if (r >= 0 && call.file != NULL)
+		r = personal_values_of_file(call.file, &values, &err);
 	deployment_session_tell_masks(&session);
 	if (r >= 0)
 		r = check_options(&call, &err);
@@ -360,6 +376,7 @@ int cmd_deploy(int argc, char **argv)
 	engine_result_done(&result);
 	deployment_values_done(&values);
 	deployment_session_done(&session);
+	free(call.own_file);
 	free(call.document);
 	json_decref(call.expected);
 	strv_done(&call.secrets);

@@ -7,6 +7,7 @@
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "agent/deployment/file.h"
+#include "agent/deployment/personal.h"
 #include "agent/deployment/session.h"
 #include "agent/report/report.h"
 #include "agent/validate/finding.h"
@@ -142,6 +143,8 @@ int cmd_explain(int argc, char **argv)
 	session.json = cli_json();
 	if (r >= 0)
 		r = deployment_values_given(&values, &c.secrets, c.secrets_file, &c.vars, &c.inputs, &err);
+	if (r >= 0)
+		r = personal_values_of_file(c.file, &values, &err);
 	if (r >= 0)
 		r = deployment_file_read(c.file, &values, &file, &session.faults, &err);
 	if (r >= 0)

@@ -1,4 +1,4 @@
-/* Output that did not arrive: of this file a program needs no library. */
+/* What every program says of itself: of this file it needs no library. */
 #include "agent/cmd/cli.h"
 
 #include <errno.h>
@@ -12,4 +12,9 @@ bool cli_output_failed(void)
 	fprintf(stderr, "davit: what it printed could not be written: %s\n  make room, or send it elsewhere\n",
 	        strerror(errno != 0 ? errno : EIO));
 	return true;
+}
+
+bool cli_wants_words(int argc, char **argv)
+{
+	return argc == 2 && strcmp(argv[1], "--complete") == 0;
 }

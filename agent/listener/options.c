@@ -112,6 +112,14 @@ void agent_options_help(const char *part, struct str *out)
 		str_append(out, "Every option may come as ACTIONS_RUNNER_INPUT_NAME in the environment.\n");
 }
 
+void agent_options_words(const char *part, struct str *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].help != NULL && (options[i].parts & part_of(part)))
+			str_appendf(out, "--%s\t%s\t%s\n", options[i].name,
+			            options[i].argument != NULL ? options[i].argument : "-", options[i].help);
+}
+
 static const struct option *find_option(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)

@@ -24,3 +24,5 @@ void agent_options_done(struct agent_options *o);
 int agent_options_labels(const char *text, struct strv *ret, struct err *err);
 /* For --help: one line an option of that word. */
 void agent_options_help(const char *part, struct str *out);
+/* For shells: lines of word, argument and help, with tabs. */
+void agent_options_words(const char *part, struct str *out);

@@ -15,6 +15,8 @@
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */
 #pragma once
+#include <sys/types.h>
+
 #include "agent/service/credential.h"
 #include "agent/service/registration.h"
 

@@ -1,6 +1,8 @@
 /* Who runs jobs as which user, and what walls around the directories of all registrations would cost each of these users: looked
  * at once for all of them, since hundreds of registrations share users, directories and answers. */
 #pragma once
+#include <sys/types.h>
+
 #include "agent/listener/records.h"
 
 struct survey_question {

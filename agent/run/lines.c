@@ -125,7 +125,7 @@ void lines_show(struct view *v, const struct seen_job *job, struct seen_step *st
 	}
 }
 
-void lines_end(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed)
+void lines_close(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed)
 {
 	close_group(v, job, step);
 	for (char *p = step->held.data, *end; failed && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {

@@ -5,9 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/deployment/personal.h"
 #include "agent/run/run_priv.h"
 #include "base/core/cancel.h"
 #include "base/core/clock.h"
+#include "base/sys/fs.h"
 
 enum {
 	POLLED_MAX = 600,
@@ -80,6 +82,13 @@ static int find_source(struct run *r, struct err *err)
 	return result;
 }
 
+static int add_settings(const struct run *r, const char *path, struct err *err)
+{
+	_cleanup_free_ char *whole = fs_join(r->source.root, path);
+	struct deployment_values values = {.secrets = r->options->secrets, .vars = r->options->vars};
+	return personal_values_of_file(whole, &values, err);
+}
+
 /* Reads all that may be refused, then begins. */
 static int begin(struct run *r, struct err *err)
 {
@@ -91,6 +100,8 @@ static int begin(struct run *r, struct err *err)
 	int result = run_choose_file(o, r->source.root, &path, err);
 	if (result >= 0)
 		result = run_read_workflow(r->source.root, path, &workflow, err);
+	if (result >= 0)
+		result = add_settings(r, path, err);
 	if (result >= 0 && o->job != NULL)
 		result = workflow_keep_job(workflow, o->job, err);
 	if (result >= 0)

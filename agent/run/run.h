@@ -5,15 +5,15 @@
 #include "base/data/json.h"
 
 struct run_options {
-	const char *workflow;         /* a file, its name, or the workflow's; NULL: the only one */
-	const char *job;              /* only that one and what it needs; NULL: all */
-	const char *event;            /* NULL: the first of push, workflow_dispatch and the file's own that there is */
-	const char *event_file;       /* its payload; NULL: made from the work tree */
-	json_t *inputs;               /* name → string */
-	const json_t *secrets, *vars; /* name → string */
-	struct strv repositories;     /* OWNER/NAME=DIR: where actions of others lie here */
-	struct strv environment;      /* names of variables that the steps inherit */
-	int64_t slots;                /* how many jobs at a time */
+	const char *workflow;     /* a file, its name, or the workflow's; NULL: the only one */
+	const char *job;          /* only that one and what it needs; NULL: all */
+	const char *event;        /* NULL: the first of push, workflow_dispatch and the file's own that there is */
+	const char *event_file;   /* its payload; NULL: made from the work tree */
+	json_t *inputs;           /* name → string */
+	json_t *secrets, *vars;   /* name → string; a person's settings are added */
+	struct strv repositories; /* OWNER/NAME=DIR: where actions of others lie here */
+	struct strv environment;  /* names of variables that the steps inherit */
+	int64_t slots;            /* how many jobs at a time */
 	bool json, verbose;
 };
 /* ret_status: 0 all succeeded, 1 a job failed, 130 cancelled. An error: nothing was run. */

@@ -159,7 +159,7 @@ static void job_ended(struct view *v, struct seen_job *job, const json_t *now)
 	else
 		(void)snprintf(text, sizeof(text), "%s", ends[end].word);
 	while (job->steps != NULL) {
-		lines_end(v, job, job->steps, false);
+		lines_close(v, job, job->steps, false);
 		remove_step(job, job->steps);
 	}
 	say_annotations(v, job, json_object_get(now, "annotations"));
@@ -251,7 +251,7 @@ static void step_ends(struct view *v, struct seen_job *job, const json_t *now)
 	if (step != NULL && ends[end].mark != MARK_SKIPPED)
 		view_head(v, job, step);
 	if (step != NULL)
-		lines_end(v, job, step, failed);
+		lines_close(v, job, step, failed);
 	view_time(json_get_int(now, "completed_ms", 0) - json_get_int(now, "started_ms", 0), time);
 	_cleanup_free_ char *text = ends[end].mark == MARK_DONE ? xasprintf("%s (%s)", safe, time)
 	                            : failed                    ? xasprintf("%s: %s (%s)", safe, ends[end].word, time)

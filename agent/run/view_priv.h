@@ -51,4 +51,4 @@ void view_step_says(struct view *v, const struct seen_job *job, const struct see
 /* ---- lines.c */
 void lines_show(struct view *v, const struct seen_job *job, struct seen_step *step, const char *text, size_t len);
 /* The step ended: what was folded away of one that failed is shown after all. */
-void lines_end(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed);
+void lines_close(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed);

@@ -135,8 +135,8 @@ static void log_answer(struct job *j, struct record *r, const struct str *text)
 }
 
 /* A question of the set-up is short; one that takes longer than this has no engine behind it. */
-int docker_ask(struct job *j, struct record *r, const struct docker *d, const struct docker_call *c, struct str *ret,
-               int *ret_status, struct err *err)
+int docker_answer(struct job *j, struct record *r, const struct docker *d, const struct docker_call *c, struct str *ret,
+                  int *ret_status, struct err *err)
 {
 	_cleanup_(str_done) struct str own = STR_INIT(ANSWER_MAX), errors = STR_INIT(ANSWER_MAX);
 	struct str *answer = ret != NULL ? ret : &own;

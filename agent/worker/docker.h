@@ -34,8 +34,8 @@ int docker_show(struct job *j, struct record *r, const struct docker *d, const s
 int docker_show_until_good(struct job *j, struct record *r, const struct docker *d, const struct docker_call *c,
                            const char *what, enum process_end *ret_end, int *ret_status, struct err *err);
 /* The answer in `ret` (NULL: it is only shown), shown too unless quiet. ERR_CANCELLED: the job was cancelled meanwhile. */
-int docker_ask(struct job *j, struct record *r, const struct docker *d, const struct docker_call *c, struct str *ret,
-               int *ret_status, struct err *err);
+int docker_answer(struct job *j, struct record *r, const struct docker *d, const struct docker_call *c, struct str *ret,
+                  int *ret_status, struct err *err);
 /* An image that nobody serves, but that was made here, is taken as it is. config: directory with a login; NULL. */
 int docker_pull(struct job *j, struct record *r, const struct docker *d, const char *image, const char *config,
                 enum process_end *ret_end, struct err *err);

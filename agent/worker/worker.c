@@ -176,8 +176,10 @@ static void leave_signals_to_the_listener(struct job *j)
 /* Blocks of a log come and go as fast as a step prints. Their memory is reused instead of freed and cleared again. */
 static void keep_blocks(void)
 {
+#ifdef __GLIBC__
 	mallopt(M_MMAP_THRESHOLD, 2 * RESULTS_BLOCK);
 	mallopt(M_TRIM_THRESHOLD, 2 * JOB_QUEUE_MAX);
+#endif
 }
 
 /* A service manager may have put the listener before others, by its nice value and when memory runs out. Jobs do not share that: the

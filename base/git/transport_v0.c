@@ -1,6 +1,9 @@
 #include "base/git/transport_v0.h"
 
 #include <string.h>
+#if __has_include(<git2/sys/errors.h>)
+#include <git2/sys/errors.h>
+#endif
 
 #include "base/git/git_priv.h"
 

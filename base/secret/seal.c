@@ -110,8 +110,8 @@ int seal_own_key(const char *dir, bool make, unsigned char key[SEAL_KEY_BYTES], 
 	return read_key(dir, make, key, err);
 }
 
-static int encrypt(const unsigned char *key, const char *id, const void *data, size_t len, struct str *out,
-                   struct err *err)
+static int encrypt_record(const unsigned char *key, const char *id, const void *data, size_t len, struct str *out,
+                          struct err *err)
 {
 	_cleanup_(cipher_free) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	unsigned char nonce[NONCE_BYTES], tag[TAG_BYTES];
@@ -144,7 +144,7 @@ int seal_bytes(const char *dir, const char *key_file, const char *id, const void
 	int r = read_key_file(path, dir, false, key, err);
 	if (r < 0)
 		return r;
-	r = encrypt(key, id, data, len, out, err);
+	r = encrypt_record(key, id, data, len, out, err);
 	OPENSSL_cleanse(key, sizeof(key));
 	return r;
 }
@@ -174,7 +174,7 @@ int seal_write_at(const char *dir, const char *place, const char *id, const void
 	r = read_key(dir, true, key, err);
 	if (r < 0)
 		return r;
-	r = encrypt(key, id, data, len, &out, err);
+	r = encrypt_record(key, id, data, len, &out, err);
 	OPENSSL_cleanse(key, sizeof(key));
 	if (r < 0)
 		return r;

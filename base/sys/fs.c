@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Not every kernel's linux/magic.h names these. */
@@ -126,6 +127,11 @@ static int write_replace(int dirfd, const char *path, const void *data, size_t l
 		return r;
 	}
 	return durable ? fs_sync_dir(dirfd, parent, err) : 0;
+}
+
+int fs_renameat2(int old_dir, const char *from, int new_dir, const char *to, unsigned flags)
+{
+	return (int)syscall(SYS_renameat2, old_dir, from, new_dir, to, flags);
 }
 
 int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *err)

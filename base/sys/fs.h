@@ -20,6 +20,12 @@ int fs_write_replace(int dirfd, const char *path, const void *data, size_t len, 
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *err); /* all missing parents */
 int fs_remove_tree(int dirfd, const char *path, struct err *err);         /* never follows a link; absent is fine */
 int fs_sync_dir(int dirfd, const char *path, struct err *err);
+/* renameat2 of the kernel: -1 and errno. Not every C library has it. */
+int fs_renameat2(int old_dir, const char *from, int new_dir, const char *to, unsigned flags);
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE (1 << 0)
+#define RENAME_EXCHANGE (1 << 1)
+#endif
 int fs_write_all(int fd, const void *data, size_t len, struct err *err);
 /* A temporary directory 0700 below $TMPDIR or /tmp; the caller removes it and frees the name. */
 int fs_make_temp_dir(const char *prefix, char **ret_path, struct err *err);

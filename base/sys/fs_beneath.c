@@ -77,7 +77,7 @@ static int open_plain(int root, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
 		.flags = (unsigned int)(flags | O_CLOEXEC),
-		.mode = flags & (O_CREAT | __O_TMPFILE) ? mode : 0,
+		.mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
@@ -209,7 +209,7 @@ int fs_rename_beneath(int root, const char *from, const char *to, unsigned flags
 	_cleanup_close_ int new_dir = fs_parent_beneath(root, to, &new_name, err);
 	if (new_dir < 0)
 		return new_dir;
-	int r = flags ? renameat2(old_dir, old_name, new_dir, new_name, flags)
+	int r = flags ? fs_renameat2(old_dir, old_name, new_dir, new_name, flags)
 	              : renameat(old_dir, old_name, new_dir, new_name);
 	return r == 0 ? 0 : err_errno(err, errno, "rename '%s' to '%s'", from, to);
 }

@@ -185,6 +185,9 @@ void gate_http_judge(struct gate_check *check, const struct http_response *respo
 
 /* Names are resolved on a thread of their own, since the system's resolver can neither be polled nor be stopped; a look-up that is given
  * up leaves the thread its own copy of everything. */
+/* The answer of that server, its length; -1: none came. Waits, for a thread of its own. type: ns_t_a, … */
+struct sockaddr_in;
+int gate_ask_server(const struct sockaddr_in *server, const char *name, int type, unsigned char *answer, size_t max);
 struct gate_lookup;
 /* resolver: "ADDRESS" or "ADDRESS:PORT" of a DNS server; NULL: as this machine resolves names. NULL: it cannot be begun. */
 struct gate_lookup *gate_lookup_start(const char *host, int port, const char *resolver);

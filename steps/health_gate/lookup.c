@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 64 << 10, STACK = 512 << 10, TRY_S = 2, TRIES = 2 };
+enum { ANSWER_MAX = 64 << 10, STACK = 512 << 10 };
 
 struct gate_lookup {
 	atomic_int holders; /* the check and the thread */
@@ -55,23 +55,17 @@ static void ask_system(struct gate_lookup *l, int flags)
 	}
 }
 
-static bool use_server(res_state state, const char *resolver)
+static bool read_server(const char *resolver, struct sockaddr_in *ret)
 {
 	_cleanup_free_ char *host = NULL;
 	int port = 53;
-	struct sockaddr_in server = {.sin_family = AF_INET};
+	*ret = (struct sockaddr_in){.sin_family = AF_INET};
 	if (strchr(resolver, ':') == NULL)
 		host = xstrdup(resolver);
 	else if (gate_split_address(resolver, &host, &port, NULL) < 0)
 		return false;
-	server.sin_port = htons((uint16_t)port);
-	if (inet_pton(AF_INET, host, &server.sin_addr) != 1)
-		return false;
-	state->nscount = 1;
-	state->nsaddr_list[0] = server;
-	state->retrans = TRY_S;
-	state->retry = TRIES;
-	return true;
+	ret->sin_port = htons((uint16_t)port);
+	return inet_pton(AF_INET, host, &ret->sin_addr) == 1;
 }
 
 static void take_records(struct gate_lookup *l, const unsigned char *answer, int len, ns_type type)
@@ -90,12 +84,13 @@ static void take_records(struct gate_lookup *l, const unsigned char *answer, int
 	}
 }
 
-static const char *why_nothing(const struct __res_state *state)
+/* code: of the last answer; -1: none came. */
+static const char *why_nothing(int code)
 {
-	switch (state->res_h_errno) {
-	case HOST_NOT_FOUND:
+	switch (code) {
+	case ns_r_nxdomain:
 		return "there is no such name";
-	case NO_DATA:
+	case ns_r_noerror:
 		return "the name has no address";
 	default:
 		return "the DNS server does not answer";
@@ -105,16 +100,19 @@ static const char *why_nothing(const struct __res_state *state)
 static void ask_server(struct gate_lookup *l)
 {
 	static const ns_type types[] = {ns_t_a, ns_t_aaaa};
-	struct __res_state state = {0};
-	if (res_ninit(&state) != 0 || !use_server(&state, l->resolver)) {
+	struct sockaddr_in server;
+	if (!read_server(l->resolver, &server)) {
 		l->why = "the DNS server's address is not usable";
 		return;
 	}
 	_cleanup_free_ unsigned char *answer = xmalloc(ANSWER_MAX);
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		take_records(l, answer, res_nquery(&state, l->host, ns_c_in, types[i], answer, ANSWER_MAX), types[i]);
-	l->why = l->addresses.count == 0 ? why_nothing(&state) : NULL;
-	res_nclose(&state);
+	int code = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		int len = gate_ask_server(&server, l->host, types[i], answer, ANSWER_MAX);
+		code = len >= NS_HFIXEDSZ ? answer[3] & 0x0f : -1;
+		take_records(l, answer, len, types[i]);
+	}
+	l->why = l->addresses.count == 0 ? why_nothing(code) : NULL;
 }
 
 static void finish(struct gate_lookup *l)

@@ -55,15 +55,46 @@ class Installing(unittest.TestCase):
 
     def complete(self, *words):
         script = ('. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _davit; printf "%s\\n" "${COMPREPLY[@]}"')
-        return run("bash", "-c", script, "bash", self.path("share/bash-completion/completions/davit"), "davit", *words).split()
+        return run("bash", "-c", script, "bash", self.path("share/bash-completion/completions/davit"), self.path("bin/davit"), *words, cwd=self.path("bin")).split()
 
     def test_the_completion_knows_commands_and_their_options(self):
         self.install()
         self.assertEqual(self.complete("hist"), ["history"])
         self.assertIn("configure", self.complete("agent", "c"))
         self.assertEqual(self.complete("agent", "run", "--sl"), ["--slots"])
+        self.assertEqual(self.complete("agent", "run", "--isolation", ""), ["auto", "on", "off"])
         self.assertEqual(self.complete("deploy", "--exp"), ["--expect"])
         self.assertNotIn("--slots", self.complete("deploy", "--"))
+        # The value of an option, and what is none, are files.
+        self.assertEqual(self.complete("deploy", "--secrets", "da"), ["davit"])
+        self.assertEqual(self.complete("deploy", "da"), ["davit"])
+
+    def test_fish_completes_with_what_each_word_means(self):
+        if shutil.which("fish") is None:
+            self.skipTest("fish is missing")
+        self.install()
+        script = "source $argv[1]; complete --do-complete $argv[2]"
+
+        def complete(line):
+            return run("fish", "--no-config", "-c", script, self.path("share/fish/vendor_completions.d/davit.fish"), line,
+                       env={**os.environ, "PATH": self.path("bin") + ":" + os.environ["PATH"], "HOME": self.root}).splitlines()
+        self.assertEqual(complete("davit hist"), ["history\twhat was deployed, when and how it ended"])
+        self.assertEqual(sorted(complete("davit agent run --isolation o")), ["off", "on"])
+        self.assertIn("--slots\tjobs at a time; default: one a processor, at least two", complete("davit agent run --"))
+
+    def test_zsh_offers_the_same_words(self):
+        if shutil.which("zsh") is None:
+            self.skipTest("zsh is missing")
+        self.install()
+        # The functions of zsh's own that it calls, with what they are given shown.
+        script = ("compdef() { :; }; _describe() { printf '%s\\n' \"${shown[@]}\"; }; _files() { print FILES; }; compadd() { shift; print -l -- \"$@\"; }; . $1; "
+                  "words=($2 ${=3}); CURRENT=$4; _davit")
+
+        def complete(line, current):
+            return run("zsh", "-f", "-c", script, "zsh", self.path("share/zsh/site-functions/_davit"), self.path("bin/davit"), line, str(current)).splitlines()
+        self.assertIn("history:what was deployed, when and how it ended", complete("his", 2))
+        self.assertEqual(complete("agent run --isolation", 5), ["auto", "on", "off"])
+        self.assertEqual(complete("deploy --secrets", 4), ["FILES"])
 
     def test_licence_schemas_actions_and_documents_come_along(self):
         self.install()

@@ -124,7 +124,7 @@ static int runs_in_it(struct job *j, struct record *r, const char *program, bool
 	const char *argv[] = {d->program, "exec", j->containers->all[0].id, program, "--version", NULL};
 	_cleanup_(str_done) struct str version = STR_INIT(1 << 16);
 	int status = 1,
-	    e = docker_ask(j, r, d, &(struct docker_call){.argv = argv, .hushed = true}, &version, &status, err);
+	    e = docker_answer(j, r, d, &(struct docker_call){.argv = argv, .hushed = true}, &version, &status, err);
 	*ret = e == 0 && status == 0 && str_starts(str_peek(&version), "v");
 	return e;
 }

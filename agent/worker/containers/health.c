@@ -13,7 +13,7 @@ static int look(struct job *j, struct record *r, const struct container *c, enum
 	const char *argv[] = {j->containers->docker.program, "inspect", "--format", format, c->id, NULL};
 	_cleanup_(str_done) struct str answer = STR_INIT(HEALTH_MAX);
 	int status = 0,
-	    e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = argv}, &answer, &status, err);
+	    e = docker_answer(j, r, &j->containers->docker, &(struct docker_call){.argv = argv}, &answer, &status, err);
 	if (e < 0)
 		return e;
 	str_truncate(&answer, strcspn(str_peek(&answer), "\r\n"));

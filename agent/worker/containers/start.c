@@ -34,7 +34,7 @@ static int fail(const char *what, int status, struct err *err)
 static int must(struct job *j, struct record *r, const struct docker_call *c, const char *what, struct str *ret,
                 struct err *err)
 {
-	int status = 0, e = docker_ask(j, r, &j->containers->docker, c, ret, &status, err);
+	int status = 0, e = docker_answer(j, r, &j->containers->docker, c, ret, &status, err);
 	if (e == 0 && status != 0)
 		e = fail(what, status, err);
 	if (e == 0 && ret != NULL)
@@ -85,17 +85,18 @@ static int clean_up(struct job *j, struct record *r, struct err *err)
 		   *prune[] = {docker, "network", "prune", "--force", "--filter", filter, NULL};
 	int status = 0;
 	record_line(j, r, "##[group]Clean up resources from previous jobs");
-	int e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = list}, &ids, &status, err);
+	int e = docker_answer(j, r, &j->containers->docker, &(struct docker_call){.argv = list}, &ids, &status, err);
 	for (char *rest = ids.data, *id; e == 0 && (id = strsep(&rest, "\n")) != NULL;) {
 		const char *rm[] = {docker, "rm", "--force", "--volumes", id, NULL};
 		if (id[0] != '\0')
-			e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = rm}, NULL, &status,
-			               err);
+			e = docker_answer(j, r, &j->containers->docker, &(struct docker_call){.argv = rm}, NULL,
+			                  &status, err);
 		if (e == 0 && status != 0)
 			warn(j, r, "docker rm", status);
 	}
 	if (e == 0)
-		e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = prune}, NULL, &status, err);
+		e = docker_answer(j, r, &j->containers->docker, &(struct docker_call){.argv = prune}, NULL, &status,
+		                  err);
 	if (e == 0 && status != 0)
 		warn(j, r, "docker network prune", status);
 	record_line(j, r, "##[endgroup]");
@@ -352,7 +353,7 @@ static int tell_service(struct job *j, struct record *r, const struct container 
 	_cleanup_(str_done) struct str ports = STR_INIT(1 << 16);
 	const char *argv[] = {j->containers->docker.program, "port", c->id, NULL};
 	int status = 0,
-	    e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = argv}, &ports, &status, err);
+	    e = docker_answer(j, r, &j->containers->docker, &(struct docker_call){.argv = argv}, &ports, &status, err);
 	if (e < 0)
 		return e;
 	json_t *services = json_object_get(j->job_context, "services");
@@ -376,8 +377,8 @@ static int tell_job(struct job *j, struct record *r, const struct container *c, 
 	                      "{{range .Config.Env}}{{println .}}{{end}}",
 	                      c->id,
 	                      NULL};
-	int status = 0, e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = argv, .quiet = true},
-	                               &env, &status, err);
+	int status = 0, e = docker_answer(j, r, &j->containers->docker,
+	                                  &(struct docker_call){.argv = argv, .quiet = true}, &env, &status, err);
 	for (char *rest = env.data, *line; e == 0 && (line = strsep(&rest, "\n")) != NULL;)
 		if (str_starts(line, "PATH=")) {
 			free(j->containers->path);

@@ -14,8 +14,8 @@ static void call(struct job *j, struct record *r, const char *const *argv, const
 {
 	struct err err = ERR_INIT;
 	char line[1024];
-	int status = 0, e = docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = argv, .deaf = true},
-	                               NULL, &status, &err);
+	int status = 0, e = docker_answer(j, r, &j->containers->docker,
+	                                  &(struct docker_call){.argv = argv, .deaf = true}, NULL, &status, &err);
 	if (e == 0 && status == 0)
 		return;
 	_cleanup_free_ char *text = e < 0 ? xasprintf("%s: %s", what, err_line(&err, line, sizeof(line)))
@@ -45,8 +45,8 @@ static void stop_rest(struct job *j, struct record *r)
 	_cleanup_(str_done) struct str ids = STR_INIT(1 << 16);
 	const char *list[] = {docker, "ps", "--all", "--quiet", "--no-trunc", "--filter", filter, NULL};
 	int status = 0;
-	docker_ask(j, r, &j->containers->docker, &(struct docker_call){.argv = list, .deaf = true, .quiet = true}, &ids,
-	           &status, NULL);
+	docker_answer(j, r, &j->containers->docker, &(struct docker_call){.argv = list, .deaf = true, .quiet = true},
+	              &ids, &status, NULL);
 	for (char *rest = ids.data, *id; rest != NULL && status == 0 && (id = strsep(&rest, "\n")) != NULL;) {
 		const char *rm[] = {docker, "rm", "--force", "--volumes", id, NULL};
 		if (id[0] != '\0')

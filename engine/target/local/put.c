@@ -336,7 +336,7 @@ static int mkdir_into(const struct private *p, const char *path, const struct no
 	}
 	if (r == 0)
 		r = dress(fd, -1, true, attr, path, err);
-	if (r == 0 && renameat2(p->dir, p->made, p->parent, p->name, RENAME_NOREPLACE) != 0)
+	if (r == 0 && fs_renameat2(p->dir, p->made, p->parent, p->name, RENAME_NOREPLACE) != 0)
 		r = err_errno(err, errno, "make the directory '%s'", path);
 	if (r < 0)
 		unlinkat(p->dir, p->made, AT_REMOVEDIR);
