@@ -239,8 +239,8 @@ class Faults(ScalewayCase):
     def test_a_volume_that_never_grows_is_given_up_and_named(self):
         s = self.service()
         self.apply(s, volume())
-        s.fault(PATCH_VOLUME, "500", 20)
-        self.assert_says(self.apply(s, volume(size=30), code=1), "PATCH")
+        s.fault(PATCH_VOLUME, "fails")
+        self.assert_says(self.apply(s, volume(size=30), target={"action_timeout": "1s"}, code=1), f"the volume {s.volume('data')['id']} does not reach 30 GB")
         self.assertEqual(s.volume("data")["size"], 20 * 10 ** 9)
 
     def test_a_start_that_hangs_is_given_up_and_named(self):
@@ -327,4 +327,4 @@ class Before(ScalewayCase):
 
 
 if __name__ == "__main__":
-    main(Lanes(6))
+    main(Lanes(8))

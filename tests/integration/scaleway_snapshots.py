@@ -197,4 +197,4 @@ class PutBack(SnapshotCase):
 
 
 if __name__ == "__main__":
-    main(Lanes(6))
+    main(Lanes(8))

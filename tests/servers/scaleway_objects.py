@@ -306,8 +306,8 @@ def patch_volume(c, given, query, body):
     if body.get("perf_iops"):
         volume["specs"] = {**volume["specs"], "perf_iops": body["perf_iops"]}
     if size is not None:
-        volume["status"] = "updating"
-        c.later(lambda: volume.update(status=status, size=size))
+        volume["status"], how = "updating", c.take_outcome()
+        c.later(lambda: volume.update(status=status, **({} if how == "fails" else {"size": size})))
     return 200, {**before, "status": volume["status"]}
 
 
