@@ -66,7 +66,7 @@ def action(step):
     for field in fields:
         out.append(f"        INPUT_{field.name.upper()}: ${{{{ inputs.{field.name} }}}}\n")
     out.append("      run: |\n"
-               "        command -v davit >/dev/null || { echo '::error::davit is not installed on this runner'; exit 2; }\n"
+               "        command -v davit >/dev/null || { echo '::error::davit is not on the PATH of this runner: https://github.com/davit-deploy/davit/blob/v1/docs/tasks/install.md says how it gets there'; exit 2; }\n"
                f"        exec davit step {step.name}\n")
     return "".join(out)
 

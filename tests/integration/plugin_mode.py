@@ -516,7 +516,7 @@ class PluginMode(Case):
         job.env["PATH"] = "/usr/bin:/bin"
         step = job.uses("finish")
         self.assertEqual(step.code, 2)
-        self.assertIn("::error::davit is not installed on this runner", step.out)
+        self.assertIn("::error::davit is not on the PATH of this runner: https://github.com/davit-deploy/davit/blob/v1/docs/tasks/install.md says", step.out)
 
 
 if __name__ == "__main__":
