@@ -126,6 +126,26 @@ class Machines(Case):
         self.assert_exit(first.run("recover"), 0)
         self.assertEqual(self.t.read("conf"), b"old")
 
+    def test_a_job_between_two_of_its_steps_is_taken_over_with_a_person_s_word_only(self):
+        first, second = self.machines()
+        temp = os.path.join(self.t.dir, "temp")
+        os.mkdir(temp)
+        first.env.update(GITHUB_ACTIONS="true", GITHUB_RUN_ID="1", GITHUB_RUN_ATTEMPT="1", GITHUB_JOB="deploy", GITHUB_REPOSITORY="acme/shop",
+                         GITHUB_SERVER_URL="https://github.com", GITHUB_WORKSPACE=self.t.src, RUNNER_TEMP=temp, RUNNER_TRACKING_ID="x")
+        self.t.write("conf", b"old")
+        step = {"deployment": {"name": "shop", "environment": "test"}, "targets": {"web": {**self.server.target(), "base": self.t.base}},
+                "target": "web", "resources": [{"file": {"path": self.t.path("conf"), "content": "new"}}]}
+        self.assert_exit(first.run("step", "apply", "--input", "-", given=json.dumps(step)), 0)
+        refused = second.run("recover", "last", "--after", "1s")
+        self.assert_exit(refused, 5)
+        self.assert_says(refused, "which may go on", "--takeover")
+        self.assertEqual(self.states(second), ["open"])
+        # Nobody said how the job ended: held, and any machine rolls it back.
+        self.assert_exit(second.run("recover", "last", "--takeover", "--after", "1s"), 4)
+        self.assertEqual(self.states(first), ["held"])
+        self.assert_exit(second.run("rollback", "last"), 0)
+        self.assertEqual(self.t.read("conf"), b"old")
+
     def test_a_plan_that_waits_for_people_is_agreed_to_from_another_machine(self):
         first, second = self.machines()
         key = os.path.join(self.t.dir, "key")
