@@ -380,6 +380,8 @@ void pulls_pushed(struct forge *f, struct forge_repo *repo, const char *ref, con
 /* Makes a run and queues its jobs unless something holds them. Takes payload and workflow; workflow NULL: faults has them. */
 struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct workflow *workflow, const char *path,
                                 const char *event, const char *ref, const char *sha, json_t *payload);
+/* Of a fork's pull request: who wrote the workflow is not of this repository. Jobs that come later only read too. */
+void forge_run_only_reads(struct forge_run *run);
 int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
                            const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err);
 /* The event has the inputs of a dispatch as strings; the context `inputs` has them typed. New. */

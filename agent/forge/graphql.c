@@ -47,7 +47,8 @@ static int wrong(struct reader *r, const char *wanted)
 {
 	if (r->at >= r->end)
 		return err_set(r->err, ERR_INVALID, "the query ends where %s should stand", wanted);
-	return err_set(r->err, ERR_INVALID, "'%.20s' stands where %s should", r->at, wanted);
+	return err_set(r->err, ERR_INVALID, "'%.*s' stands where %s should", (int)MIN(r->end - r->at, 20), r->at,
+	               wanted);
 }
 
 static bool is_word(char c, bool first)

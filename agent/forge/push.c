@@ -119,19 +119,6 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* Of a fork's pull request: who wrote the workflow is not of this repository. */
-static void only_read(struct forge_run *run)
-{
-	run->from_fork = true;
-	for (size_t i = 0; i < run->job_count; i++) {
-		const char *name;
-		json_t *level;
-		json_object_foreach(run->jobs[i]->permissions, name,
-		                    level) if (strcmp(json_string_value(level), "write") == 0)
-			json_string_set(level, "read");
-	}
-}
-
 static void consider_event(struct forge *f, struct forge_repo *repo, const char *path, const struct push_event *event)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
@@ -151,7 +138,7 @@ static void consider_event(struct forge *f, struct forge_repo *repo, const char 
 	                                      json_deep_copy(event->payload));
 	run->actor = xstrdup(event->actor);
 	if (event->from_fork)
-		only_read(run);
+		forge_run_only_reads(run);
 	if (r < 0)
 		forge_run_fail_workflow(f, run, &faults, doc, &err);
 	forge_run_advance(f, run);

@@ -34,6 +34,21 @@ void forge_annotate(json_t *list, const char *level, const char *fmt, ...)
 		list, json_pack("{s:s, s:o}", "level", level, "message", json_string_lossy(text, strlen(text))));
 }
 
+static void only_read(struct forge_job *job)
+{
+	const char *name;
+	json_t *level;
+	json_object_foreach(job->permissions, name, level) if (strcmp(json_string_value(level), "write") == 0)
+		json_string_set(level, "read");
+}
+
+void forge_run_only_reads(struct forge_run *run)
+{
+	run->from_fork = true;
+	for (size_t i = 0; i < run->job_count; i++)
+		only_read(run->jobs[i]);
+}
+
 struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct forge_call *call,
                                 const struct workflow_job *def)
 {
@@ -49,6 +64,8 @@ struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct f
 	job->annotations = json_array();
 	job->outputs = json_object();
 	job->permissions = forge_call_permissions(job);
+	if (run->from_fork) /* a leg, or one of a later attempt: the run is known by now */
+		only_read(job);
 	job->queued_ms = clock_wall_ms();
 	rand_uuid4(job->job_id);
 	rand_uuid4(job->request_id);

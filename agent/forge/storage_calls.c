@@ -283,6 +283,10 @@ void storage_send(struct req *r, struct storage_blob *b)
 	req_reply_header(r, "Accept-Ranges: bytes");
 	req_reply_header(r, "Content-Type: %s", b->content_type != NULL ? b->content_type : "application/octet-stream");
 	req_reply_header(r, "x-ms-blob-type: BlockBlob");
+	/* A page that a job made must not run as one of the forge's own. */
+	req_reply_header(r, "X-Content-Type-Options: nosniff");
+	req_reply_header(r, "Content-Security-Policy: sandbox; default-src 'none'");
+	req_reply_header(r, "Content-Disposition: attachment");
 	storage_hold(b);
 	r->content = b;
 	r->content_from = from;

@@ -37,7 +37,7 @@ class OfARun(unittest.TestCase):
     tls = True
 
     def setUp(self):
-        self.forge = Forge([REPO, "octo/other"], tls=self.tls)
+        self.forge = Forge([REPO, "octo/other", "mallory/demo"], tls=self.tls)
         self.forge.__enter__()
         self.addCleanup(self.forge.__exit__)
         self.runner = Runner(self.forge, REPO).ready()
@@ -189,6 +189,24 @@ class Rest(OfARun):
         self.rest(f"runs/{run}/rerun-failed-jobs", "POST")
         self.assertEqual(sorted(self.end(["succeeded"] * 3)), ["after", "calls / by", "calls / in"])
         self.assertEqual(self.rest(f"runs/{run}")["conclusion"], "success")
+
+    def test_jobs_of_a_fork_only_read_in_every_leg_call_and_attempt(self):
+        self.forge.repo(REPO).commit({".github/workflows/called.yml": "on: workflow_call\njobs:\n  in: {runs-on: self-hosted, steps: [{run: x}]}\n"})
+        self.forge.repo(REPO).push({".github/workflows/ci.yml": "on: pull_request\npermissions: write-all\njobs:\n"
+                                    "  legs: {runs-on: self-hosted, strategy: {matrix: {n: [1, 2]}, fail-fast: false}, steps: [{run: x}]}\n  calls: {uses: ./.github/workflows/called.yml}\n"})
+        bare, fork = self.forge.repo(REPO).bare, self.forge.repo("mallory/demo").bare
+        self.forge.repo(REPO).git("push", "-q", fork, "main:side", cwd=bare)
+        self.forge.pull(REPO, "mallory:side")
+        run = self.forge.wait_run(REPO, status="queued")
+
+        def levels():
+            found = {(level, job["name"]) for job in self.forge.run(run["id"])["jobs"] for level in job["permissions"].values()}
+            return {name for level, name in found if level == "write"}
+        self.assertEqual(levels(), set())
+        self.end(["failed", "failed", "succeeded"])
+        self.rest(f"runs/{run['id']}/rerun", "POST")
+        self.end(["succeeded"] * 3)
+        self.assertEqual(levels(), set())
 
     def test_names_of_jobs_and_steps_are_no_paths_in_the_archive_of_logs(self):
         run = self.push("on: push\njobs:\n  a: {name: '../../up \\ x', runs-on: self-hosted, steps: [{run: x}]}\n  b: {name: '..', runs-on: self-hosted, steps: [{run: x}]}\n")
