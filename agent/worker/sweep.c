@@ -16,12 +16,12 @@
 #include "base/sys/fs.h"
 #include "base/sys/fs_usage.h"
 
-enum { LOOK_MS = 20 };
+enum { LOOK_MS = 20, NS = 1000000000 };
 static const char going[] = ".going";
 
 struct area {
 	const char *path;
-	int64_t bytes, used_s;
+	int64_t bytes, used_ns;
 	bool removed;
 };
 
@@ -59,7 +59,7 @@ static int64_t last_use(const char *path)
 	struct stat st;
 	_cleanup_free_ char *progress = fs_join(path, "progress.json");
 	if (lstat(progress, &st) == 0 || lstat(path, &st) == 0)
-		return (int64_t)st.st_mtim.tv_sec;
+		return (int64_t)st.st_mtim.tv_sec * NS + st.st_mtim.tv_nsec;
 	return 0;
 }
 
@@ -89,7 +89,7 @@ static struct area *oldest(struct area *areas, size_t count, const bool *tried)
 {
 	struct area *found = NULL;
 	for (size_t i = 0; i < count; i++)
-		if (!tried[i] && areas[i].bytes > 0 && (found == NULL || areas[i].used_s < found->used_s))
+		if (!tried[i] && areas[i].bytes > 0 && (found == NULL || areas[i].used_ns < found->used_ns))
 			found = &areas[i];
 	return found;
 }
@@ -110,7 +110,7 @@ static void say(const struct area *areas, size_t count)
 	for (size_t i = 0; i < count; i++)
 		json_object_set_new(answer, areas[i].path,
 		                    json_pack("{s:I, s:I, s:b}", "bytes", (json_int_t)areas[i].bytes, "used",
-		                              (json_int_t)areas[i].used_s, "removed", areas[i].removed));
+		                              (json_int_t)(areas[i].used_ns / NS), "removed", areas[i].removed));
 	_cleanup_free_ char *text = json_text(answer);
 	puts(text);
 }
@@ -128,7 +128,7 @@ int sweep_run(int argc, char **argv)
 	for (size_t i = 0; i < count; i++) {
 		areas[i].path = argv[i + 1];
 		remove_begun(areas[i].path);
-		areas[i].used_s = last_use(areas[i].path);
+		areas[i].used_ns = last_use(areas[i].path);
 		/* One that is not there yet takes nothing. */
 		(void)fs_usage(AT_FDCWD, areas[i].path, &areas[i].bytes, NULL);
 		total += areas[i].bytes;

@@ -196,22 +196,12 @@ static void leave_priority(void)
 		log_debug("worker", "the kernel keeps this worker when memory runs out: %s", strerror(errno));
 }
 
-int worker_run(int argc, char **argv)
+static int run_one(void)
 {
 	struct err err = ERR_INIT;
 	struct job j = {
 		.input_fd = STDIN_FILENO, .signal_fd = -1, .prepend_path = json_object(), .mask = mask_process()};
 	enum result result = RESULT_FAILED;
-	if (argc > 1 && strcmp(argv[1], "sweep") == 0)
-		return sweep_run(argc - 2, argv + 2);
-	if (argc == 3 && strcmp(argv[1], "clear") == 0)
-		return containers_clear(argv[2]);
-	if (argc > 1) {
-		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
-		return 2;
-	}
-	log_times();
-	leave_priority();
 	keep_blocks();
 	walls_close_process();
 	leave_signals_to_the_listener(&j);
@@ -227,4 +217,19 @@ int worker_run(int argc, char **argv)
 		log_err(&err);
 	job_done(&j);
 	return r < 0 ? EXIT_UNFINISHED : EXIT_BASE + (int)result;
+}
+
+int worker_run(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "sweep") == 0)
+		return sweep_run(argc - 2, argv + 2);
+	if (argc == 3 && strcmp(argv[1], "clear") == 0)
+		return containers_clear(argv[2]);
+	if (argc > 1) {
+		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
+		return 2;
+	}
+	log_times();
+	leave_priority();
+	return run_one();
 }

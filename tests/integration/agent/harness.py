@@ -1,5 +1,6 @@
 """The agent against the forge: both are real programs, on a free port, in a temporary folder."""
 import atexit
+import contextlib
 import json
 import os
 import pathlib
@@ -228,7 +229,8 @@ class Case:
         for agent in self.agents:
             agent.kill()
             for pid in agent.workers():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may end by itself meanwhile
+                    os.kill(pid, signal.SIGKILL)
         if kind is not None:
             for agent in self.agents:
                 print(f"--- agent {agent.name}\n{agent.text()[-4000:]}", file=sys.stderr)
