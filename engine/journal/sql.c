@@ -42,7 +42,9 @@ int sql_run(struct store *s, struct err *err, const char *sql, const char *types
 	size_t count = take_values(values, types, args);
 	va_end(args);
 	int r = s->type->query(s, sql, values, count, &rows, err);
-	return r < 0 ? r : MIN(s->type->next(&rows, err), 0);
+	if (r == 0)
+		r = s->type->next(&rows, err);
+	return MIN(r, 0);
 }
 
 int sql_next(struct sql_rows *rows, struct err *err)

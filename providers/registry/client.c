@@ -403,7 +403,8 @@ static int send_all(struct registry *r, const struct registry_request *q, size_t
 	while (e == 0 && any_pending(all, count)) {
 		e = wait_check(w, err);
 		if (e == 0)
-			e = MIN(http_step(r->http, NULL, 0, TURN_MS, err), 0);
+			e = http_step(r->http, NULL, 0, TURN_MS, err);
+		e = MIN(e, 0);
 	}
 	for (size_t i = 0; i < count; i++)
 		if (all[i].transfer != NULL)

@@ -108,8 +108,10 @@ static int look(struct watch *w, enum wellness *ret, struct err *err)
 	str_clear(&w->why);
 	*ret = judge_counts(w, &l);
 	for (size_t i = 0; i < l.count && *ret != LOST; i++)
-		if (!strv_has(w->standing, l.items[i].id))
-			*ret = MAX(*ret, judge(w, &l.items[i]));
+		if (!strv_has(w->standing, l.items[i].id)) {
+			enum wellness one = judge(w, &l.items[i]);
+			*ret = MAX(*ret, one);
+		}
 	return 0;
 }
 

@@ -86,8 +86,8 @@ static int look(struct ask *a)
 	r = run_script(&t->view, a->answer, &a->err);
 	take_lock(a);
 	if (r == 0)
-		r = MIN(releases_of_target(&t->view, a->places, a->answer, &a->err), 0);
-	return r;
+		r = releases_of_target(&t->view, a->places, a->answer, &a->err);
+	return MIN(r, 0);
 }
 
 static void *thread_of(void *context)

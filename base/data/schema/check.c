@@ -414,8 +414,10 @@ static int none_fits(struct check *c, const struct node_list *list, const json_t
 	if (json_is_object(value) && *alternative_names(list, &names) != '\0')
 		return fault(c, "one of %s is needed", str_peek(&names));
 	const struct schema_node *only = only_candidate(list, value);
-	if (only != NULL)
-		return MIN(check_node(c, only, value), 0);
+	if (only != NULL) {
+		int r = check_node(c, only, value);
+		return MIN(r, 0);
+	}
 	unsigned types = 0;
 	for (size_t i = 0; i < list->count; i++) {
 		unsigned each = behind_refs(list->items[i])->types;
