@@ -4,6 +4,7 @@ error in two lines, what is wrong and what to do. Nothing is asked of the servic
 import json
 import os
 import pathlib
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -33,7 +34,8 @@ class Folder:
     def refused(self, words, status, *said, state=None, **more):
         """One error in two lines."""
         done = self.davit(words, state, **more)
-        lines = done.stderr.splitlines()
+        # A running agent puts the time before what it says.
+        lines = [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ: ", "", line) for line in done.stderr.splitlines()]
         shown = f"davit {words}: {done.returncode}\n{done.stdout}{done.stderr}"
         assert done.returncode == status, shown
         assert done.stdout == "", shown
