@@ -9,7 +9,7 @@ run="$build openssh-server openssh-client git procps openssl"
 stack="$run nginx-light postgresql-15 python3-psycopg2 busybox-static iptables iproute2 util-linux mount"
 test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo json-schema-test-suite
  e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh"
-test="$test libfaketime radosgw ceph-mon ceph-osd ceph-common"
+test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
 pipeline="$run gh busybox-static"
 # A node that is there, of whatever package, is taken, and so is an engine.
 if ! command -v npm >/dev/null; then pipeline="$pipeline nodejs npm"; fi

@@ -160,6 +160,11 @@ static void validate(const struct step_context *c, struct faults *faults)
 		long port = strtol(in->firewall[i].allow, NULL, 10);
 		if (port < 1 || port > 65535)
 			faults_add(faults, NULL, at, "a port is 1 to 65535");
+		const char *from = in->firewall[i].from;
+		_cleanup_free_ char *network = from != NULL ? bootstrap_network(from) : NULL;
+		_cleanup_free_ char *at_from = xasprintf("/firewall/%zu/from", i);
+		if (from != NULL && network == NULL)
+			faults_add(faults, NULL, at_from, "'%s' is no address and no network", from);
 	}
 }
 
@@ -235,8 +240,9 @@ static void want_all(struct bootstrap_plan *p)
 		bootstrap_want(p, &machine_swap, p->in->swap.path, NULL);
 	for (size_t i = 0; i < p->in->firewall_count; i++) {
 		const struct bootstrap_firewall *rule = &p->in->firewall[i];
+		_cleanup_free_ char *network = rule->from != NULL ? bootstrap_network(rule->from) : NULL;
 		_cleanup_free_ char *id =
-			rule->from != NULL ? xasprintf("%s from %s", rule->allow, rule->from) : xstrdup(rule->allow);
+			network != NULL ? xasprintf("%s from %s", rule->allow, network) : xstrdup(rule->allow);
 		bootstrap_want(p, &machine_firewall, id, NULL);
 	}
 }

@@ -1,4 +1,4 @@
-/* The parts of bootstrap: its input (bootstrap.c), packages and the engine (packages.c), and the rest (plan.c). */
+/* The parts of bootstrap: its input (bootstrap.c), packages and the engine (packages.c), addresses (network.c), and the rest (plan.c). */
 #pragma once
 #include "engine/target/node_cache.h"
 #include "schemas/bootstrap.h"
@@ -25,6 +25,9 @@ const struct machine_sight *bootstrap_seen(const struct bootstrap_plan *p, const
                                            const char *id);
 bool bootstrap_makes_user(const struct bootstrap_in *in, const char *name);
 bool bootstrap_makes_group(const struct bootstrap_in *in, const char *name);
+
+/* "10.0.0.0/8" of "10.1.2.3/8", "2001:db8::1" of "2001:DB8:0::1/128"; NULL: it is neither an address nor a network. free() */
+char *bootstrap_network(const char *written);
 
 void bootstrap_want_packages(struct bootstrap_plan *p);
 int bootstrap_plan_packages(struct bootstrap_plan *p, struct err *err);

@@ -39,6 +39,11 @@ static void plan_package(struct bootstrap_plan *p, const struct machine_sight *s
 		           p->v->name, seen->id);
 		return;
 	}
+	if (noted(seen, "impossible") != NULL) {
+		faults_add(&p->faults, NULL, "/packages", "'%s' cannot be installed on '%s': %s", seen->id, p->v->name,
+		           noted(seen, "impossible"));
+		return;
+	}
 	_cleanup_json_ json_t *after = json_pack("{s:s}", "type", "package");
 	struct change *c = machine_plan(p->plan, seen, after);
 	if (c == NULL)

@@ -192,6 +192,13 @@ static void plan_firewall(struct bootstrap_plan *p)
 			if (!p->brings)
 				return;
 		}
+		const char *other = json_get_string(seen->notes, "other");
+		if (other != NULL) {
+			faults_add(&p->faults, NULL, "/firewall", "%s on '%s' has another rule for %s: %s", by,
+			           p->v->name, seen->id, other);
+			faults_hint(&p->faults, "take that rule away first, or leave this one out");
+			continue;
+		}
 		struct change *c = machine_plan(p->plan, seen, after);
 		if (c == NULL)
 			continue;

@@ -125,7 +125,8 @@ int machine_look_begun(struct view *v, struct machine_sight *sights, size_t coun
 {
 	_cleanup_(str_done) struct str script = STR_INIT(SCRIPT_MAX), input = STR_INIT(INPUT_MAX);
 	_cleanup_(target_result_done) struct target_result result = TARGET_RESULT_INIT;
-	const struct field_pair env[] = {{.key = "BEGUN", .value = begun != NULL ? begun : ""}};
+	const struct field_pair env[] = {{.key = "BEGUN", .value = begun != NULL ? begun : ""},
+	                                 {.key = "PLANNING", .value = begun == NULL ? "yes" : ""}};
 	if (count == 0)
 		return 0;
 	write_script(sights, count, &script);

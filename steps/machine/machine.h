@@ -17,7 +17,8 @@
 struct machine_kind {
 	struct change_type change; /* first; its name is the kind's */
 	/* The body of a function: prints members with `say NAME VALUE` and notes with `note NAME VALUE`, of $1 (the name of the thing),
-	 * $2 (further words of who asks) and, of a change that began, $3 (what `before` printed). */
+	 * $2 (further words of who asks) and, of a change that began, $3 (what `before` printed). PLANNING is empty where what is there is only
+	 * compared with a record: what the thing would bring is not asked then. */
 	const char *look;
 	/* Has ID, ARG, FROM_NAME and TO_NAME of the two states, NOTE_NAME, BEGUN (what `before` printed), CONTENT (of the change, which an undo has no
 	 * more), UNDOING. Its last line on standard error says why it failed. */

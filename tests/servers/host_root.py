@@ -25,6 +25,7 @@ from servers import mounts  # noqa: E402
 INSIDE = "DAVIT_TEST_INSIDE"
 REPOSITORY = "/srv/davit-repository"
 SKIP = 77
+UFW = "/usr/sbin/ufw"
 FIREWALL = "table inet filter { chain input { type filter hook input priority 0; policy accept; }\n}\n"
 
 # The upper layer is a file system in memory: an overlay cannot lie in another one.
@@ -60,9 +61,11 @@ def _place():
     return tempfile.TemporaryDirectory(prefix="davit-root-")
 
 
-def enter(command=None):
-    """command: what goes on inside; None: this program."""
+def enter(command=None, ufw=False):
+    """command: what goes on inside; None: this program. ufw: it is there if this machine has it, else nobody sees it."""
     if os.environ.get(INSIDE):
+        if not ufw and os.path.exists(UFW):
+            os.remove(UFW)
         _arrive()
         return
     command = command or [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]

@@ -248,11 +248,14 @@ static int package_look(struct resource_call *x, const char *id, json_t **ret, s
 static int package_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
                         struct str *content, struct err *err)
 {
-	(void)x;
-	(void)r;
-	(void)before;
+	const json_t *notes = json_object_get(before, "notes");
+	const char *why = json_get_string(notes, "impossible");
 	(void)content;
-	(void)err;
+	if (json_get_string(notes, "nomanager") != NULL)
+		return err_set(err, ERR_INVALID, "there is no apt-get, dnf or apk on '%s' to install '%s'", x->v->name,
+		               r->id);
+	if (why != NULL && *why != '\0')
+		return err_set(err, ERR_INVALID, "'%s' cannot be installed on '%s': %s", r->id, x->v->name, why);
 	*ret = json_pack("{s:s}", "type", "package");
 	return 0;
 }
