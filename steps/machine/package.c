@@ -4,10 +4,10 @@
 
 /* What an interrupted run left: packages without their configuration, and dependencies of one that never came. Of dnf, `here` reads no list of
  * a repository. */
-#define ORPHANS                                                                                                             \
-	"here() { dnf --disablerepo='*' \"$@\"; }\n"                                                                        \
-	"orphans() { if [ \"$(manager)\" = apt ]; then apt-get -s autoremove 2>/dev/null | awk '$1==\"Remv\" {print $2}'\n" \
-	"  else here -q repoquery --unneeded --qf '%{name}.%{arch}\\n' 2>/dev/null | awk NF; fi; }\n"                       \
+#define ORPHANS                                                                                                                       \
+	"here() { dnf --disablerepo='*' \"$@\"; }\n"                                                                                  \
+	"orphans() { if [ \"$(manager)\" = apt ]; then apt-get -s autoremove 2>/dev/null | awk '$1==\"Remv\" {print $2}'\n"           \
+	"  else list=$(here -q repoquery --unneeded --qf '%{name}.%{arch}\\n') || return; printf '%s\\n' \"$list\" | awk NF; fi; }\n" \
 	"left() { for p in $(orphans); do case \"\n$1\n\" in *\"\n$p\n\"*) ;; *) echo \"$p\";; esac; done; }\n"
 
 /* A name that only another package provides, or a package that takes the place of one that is there, is not installed: an undo would know nothing

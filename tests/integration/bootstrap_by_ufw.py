@@ -29,7 +29,6 @@ def added():
 class Ufw(Case):
     def setUp(self):
         """As the package leaves it: no rules, and not switched on."""
-        ufw("--force", "disable")
         for path in glob.glob("/usr/share/ufw/iptables/*.rules"):
             shutil.copy(path, "/etc/ufw/")
 
@@ -40,6 +39,7 @@ class Ufw(Case):
 
     def test_rules_come_once_and_only_they_go_again(self):
         ufw("--force", "enable")
+        self.addCleanup(ufw, "--force", "disable")
         ufw("allow", "22/tcp")
         with Trial() as t:
             self.deploy(t, RULES[:2], after=[FAIL], code=1)
