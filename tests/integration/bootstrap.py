@@ -14,11 +14,13 @@ from servers.sshd import Sshd  # noqa: E402
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHWRD0f/1GfcUqZk5TDMYpsNF/iw4xphpCyRVMKaI1UB"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM4k/K2IUCVx4HEivbgEUPXLLBUgJRpzX5P8/9FsEQkK"
+# Processes of a user are seen by their number: not one of another test that runs beside this one.
+UID = 20000 + os.getpid() % 30000
 FAIL = {"run": {"command": "false", "undo": "none"}}
 WHOLE = {
     "packages": ["davit-example"],
     "groups": [{"name": "shop", "gid": 4242}],
-    "users": [{"name": "deploy", "groups": ["shop"], "shell": "/bin/bash", "authorized_keys": [f"restrict,command=\"echo 'a b'\" {KEY} ci@example"]}],
+    "users": [{"name": "deploy", "uid": UID, "groups": ["shop"], "shell": "/bin/bash", "authorized_keys": [f"restrict,command=\"echo 'a b'\" {KEY} ci@example"]}],
     "sudoers": [{"name": "deploy", "lines": ["deploy ALL=(root) NOPASSWD: /bin/true", "Defaults:deploy !requiretty"]}],
     "directories": [{"path": "/srv/shop/data", "owner": "deploy", "group": "shop", "mode": "0750"}],
     "timezone": "Europe/Berlin",

@@ -59,7 +59,7 @@ class Machine:
     """with Machine() as m: a forge, and davit where people install it; the service is gone behind it."""
 
     def __enter__(self):
-        for program in ("davit", "davit-step", "davit-forge"):
+        for program in ("davit", "davit-agent", "davit-step", "davit-forge"):
             if not (BIN / program).exists():
                 shutil.copy(harness.BUILD / "bin" / program, BIN / program)
         for name in STATE:
