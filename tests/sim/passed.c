@@ -67,7 +67,8 @@ static bool check_target(int target, enum deployment_state state)
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(p.items[i].deployment, p.items[k].deployment) == 0)
 				sim_violation("t%d: %s passed the gate twice", target, p.items[i].deployment);
-		found = found || strcmp(p.items[i].deployment, world->first.id) == 0;
+		/* One that was killed before it could tell its name. */
+		found = found || world->first.id[0] == '\0' || strcmp(p.items[i].deployment, world->first.id) == 0;
 	}
 	return found;
 }
