@@ -40,7 +40,7 @@ class InterruptedApply(Case):
         begun.signal(signal.SIGINT)
         result = begun.end()
         self.assert_exit(result, 4)
-        self.assert_says(result, "Stopping operation", "it began to change 2 resources and ended 1 (", "terraform_data.slow")
+        self.assert_says(result, "Interrupt received", "it began to change 2 resources and ended 1 (", "terraform_data.slow")
         self.assertEqual((self.server.lock, self.server.forced), (None, []))
         # It is in the state, tainted: nothing has to be repaired.
         self.assertEqual(self.server.resources(), ["terraform_data.first", "terraform_data.slow"])
