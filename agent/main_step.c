@@ -1,6 +1,7 @@
 /* davit-step: the program that davit executes for deployments and typed steps, with their libraries (libgit2, libssh2,
  * libarchive), and for what reads the journal (libpq). Called as `davit-step COMMAND …`, or as `davit-step NAME …` for `step NAME`. */
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 #include "engine/run/step.h"
 #include "engine/journal/store.h"
 #include "steps/registry.h"
+
+enum { LARGE_PIECE = 1 << 20 };
 
 static const struct {
 	const char *name;
@@ -70,9 +73,19 @@ static void install_test_hooks(void)
 }
 #endif
 
+/* Lists of hundreds of thousands of files grow by being moved. The threshold would rise with the first of them that is freed; from then on
+ * each move would leave a hole in the heap. */
+static void keep_large_pieces_apart(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_PIECE);
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	json_wipe_freed();
+	keep_large_pieces_apart();
 #ifdef DAVIT_TEST_HOOKS
 	install_test_hooks();
 #endif
