@@ -2,6 +2,8 @@
 # Asserts stay in release builds: what cannot happen must not go on.
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 set(CMAKE_C_FLAGS_RELEASE "-O2")
+# Sanitizers name lines and functions, nothing else.
+set(CMAKE_C_FLAGS_DEBUG "-g1")
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
   -Wwrite-strings -Wvla -Wformat=2 -Wno-format-nonliteral -Wno-sign-conversion -Werror)
 add_compile_options(-fno-strict-aliasing -fstack-protector-strong -ffunction-sections -fdata-sections)
