@@ -2,13 +2,15 @@
 #include "agent/install/unit.h"
 #include "agent/install/user.h"
 
+#include <stdio.h>
+
 static const char *text_of(const struct unit *u)
 {
 	static char text[16384];
 	struct err err = ERR_INIT;
 	_cleanup_(str_done) struct str out = STR_INIT(sizeof(text) - 1);
 	assert_int_equal(unit_text(u, &out, &err), 0);
-	strcpy(text, str_peek(&out));
+	snprintf(text, sizeof(text), "%s", str_peek(&out));
 	return text;
 }
 
