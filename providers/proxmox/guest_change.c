@@ -1,6 +1,7 @@
 #include "providers/proxmox/guest_change.h"
 
 #include "base/core/mem.h"
+#include "engine/change/address.h"
 #include "engine/change/change.h"
 #include "providers/proxmox/attributes.h"
 #include "providers/proxmox/guest_move.h"
@@ -272,45 +273,6 @@ static int resume(struct change_call *x, const struct change *c, struct err *err
 	return request_resume(x, c, json_get_string(identity_of(c), "node"), guest_id_of(c), err);
 }
 
-/* ---- records of others ---- */
-
-static bool is_resource(const struct change *c, const json_t *input)
-{
-	const json_t *item, *guest;
-	const char *kind;
-	size_t i;
-	json_array_foreach((json_t *)(uintptr_t)json_get_array(input, "resources"), i, item)
-	{
-		json_object_foreach((json_t *)(uintptr_t)item, kind, guest)
-		{
-			const char *name = json_get_string(guest, "name");
-			size_t len = strlen(kind);
-			if (name != NULL && strncmp(c->path, kind, len) == 0 && c->path[len] == ':' &&
-			    strcmp(c->path + len + 1, name) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool may_go(const struct change *c, const json_t *input)
-{
-	const json_t *item;
-	size_t i, len = strlen(c->path);
-	json_array_foreach((json_t *)(uintptr_t)json_object_get(input, "allow_destroy"), i, item)
-	{
-		const char *text = json_string_value(item);
-		if (text != NULL && strncmp(text, c->path, len) == 0 && text[len] == '=')
-			return true;
-	}
-	return false;
-}
-
-static bool is_named(const struct change *c, const json_t *input)
-{
-	return is_resource(c, input) || may_go(c, input);
-}
-
 const struct change_type proxmox_guest = {
 	.name = "proxmox-guest",
 	.compare = compare,
@@ -318,5 +280,5 @@ const struct change_type proxmox_guest = {
 	.apply = apply,
 	.resume = resume,
 	.undo = undo,
-	.is_named = is_named,
+	.is_named = address_is_named,
 };

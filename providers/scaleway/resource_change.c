@@ -1,6 +1,7 @@
 #include "providers/scaleway/resource_change.h"
 
 #include "base/core/mem.h"
+#include "engine/change/address.h"
 #include "engine/change/change.h"
 #include "providers/scaleway/instance.h"
 #include "providers/scaleway/target.h"
@@ -290,44 +291,6 @@ static int undo(struct change_call *x, const struct change *c, struct err *err)
 	                                                                   : undo_update(x, &o, c, err);
 }
 
-/* ---- records of others ---- */
-
-static bool is_resource(const struct change *c, const json_t *input)
-{
-	const json_t *all = json_get_array(input, "resources"), *in;
-	const char *kind;
-	json_t *one;
-	for (size_t i = 0; i < json_array_size(all); i++) {
-		json_object_foreach(json_array_get(all, i), kind, one)
-		{
-			in = json_object_get(one, "name");
-			_cleanup_free_ char *key =
-				xasprintf("%s:%s", kind, json_is_string(in) ? json_string_value(in) : "");
-			if (strcmp(key, c->path) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* `allow_destroy` says "scaleway_instance:web=ID". */
-static bool may_go(const struct change *c, const json_t *input)
-{
-	const json_t *allowed = json_object_get(input, "allow_destroy");
-	_cleanup_free_ char *begin = xasprintf("%s=", c->path);
-	for (size_t i = 0; i < json_array_size(allowed); i++) {
-		const char *text = json_string_value(json_array_get(allowed, i));
-		if (text != NULL && str_starts(text, begin))
-			return true;
-	}
-	return false;
-}
-
-static bool is_named(const struct change *c, const json_t *input)
-{
-	return is_resource(c, input) || may_go(c, input);
-}
-
 const struct change_type scaleway_resource = {
 	.name = "scaleway",
 	.compare = compare,
@@ -335,5 +298,5 @@ const struct change_type scaleway_resource = {
 	.apply = apply,
 	.resume = resume,
 	.undo = undo,
-	.is_named = is_named,
+	.is_named = address_is_named,
 };
