@@ -14,8 +14,7 @@ bool policy_is_commit(const char *ref)
 	return ref[digits] == '\0' && (digits == 40 || digits == 64);
 }
 
-/* The next word of the list, without blanks around it; free(). NULL: there is none. */
-static char *next_word(const char **list)
+char *policy_word(const char **list)
 {
 	const char *from = *list + strspn(*list, between);
 	size_t len = strcspn(from, ",");
@@ -36,7 +35,7 @@ int policy_check(const char *policy, struct err *err)
 {
 	bool alone = false;
 	size_t count = 0;
-	for (char *word; (word = next_word(&policy)) != NULL; free(word), count++) {
+	for (char *word; (word = policy_word(&policy)) != NULL; free(word), count++) {
 		bool whole = strcmp(word, "all") == 0 || strcmp(word, "none") == 0;
 		alone |= strcmp(word, "none") == 0;
 		if (whole || strcmp(word, "pinned") == 0 || is_pattern(word))
@@ -108,7 +107,7 @@ int policy_allows(const char *policy, const json_t *reference, struct err *err)
 	_cleanup_free_ char *name = policy_name(reference, &remote), *shown = xstrdup(name);
 	const char *ref = wire_string(reference, "ref"), *list = policy;
 	lower(name);
-	for (char *word; (word = next_word(&list)) != NULL; free(word)) {
+	for (char *word; (word = policy_word(&list)) != NULL; free(word)) {
 		lower(word);
 		pinned |= strcmp(word, "pinned") == 0;
 		only_pinned &= strcmp(word, "pinned") == 0;

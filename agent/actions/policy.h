@@ -11,5 +11,7 @@ int policy_check(const char *policy, struct err *err);
 int policy_allows(const char *policy, const json_t *reference, struct err *err);
 /* The same for the image of a job's container or service: without "docker://". */
 int policy_allows_image(const char *policy, const char *image, struct err *err);
+/* The next word of a list with commas, without blanks around it; free(). NULL: there is none. */
+char *policy_word(const char **list);
 /* 40 or 64 digits: no branch or tag that may move. */
 bool policy_is_commit(const char *ref);

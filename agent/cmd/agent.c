@@ -90,6 +90,7 @@ int agent_run(int argc, char **argv)
 	                                   .drain = o.drain,
 	                                   .slots = o.slots,
 	                                   .worker_user = o.worker_user,
+	                                   .native = o.native,
 	                                   .isolation = o.isolation,
 	                                   .policy = o.policy,
 	                                   .ping = o.ping,

@@ -153,6 +153,7 @@ static int do_register(struct http *h, struct agent_options *o, const struct cre
 	reg.work = xstrdup(o->work != NULL ? o->work : "_work");
 	reg.worker_user = xstrdup(o->worker_user);
 	reg.actions_repository = xstrdup(o->actions_repository);
+	reg.native = xstrdup(o->native);
 	reg.isolation = xstrdup(o->isolation);
 	reg.actions = xstrdup(o->actions);
 	reg.node = xstrdup(o->node);
@@ -358,6 +359,7 @@ static void keep_settings(struct registration *from, struct registration *to)
 	to->worker_user = TAKE(from->worker_user);
 	to->actions_repository = TAKE(from->actions_repository);
 	to->on_failure = TAKE(from->on_failure);
+	to->native = TAKE(from->native);
 	to->isolation = TAKE(from->isolation);
 	to->actions = TAKE(from->actions);
 	to->node = TAKE(from->node);

@@ -73,7 +73,8 @@ static void print_one(const json_t *one)
 	print_session(one);
 	say("  last poll  %s", text_of(one, "last_poll", "never"));
 	say("  worker     %s", text_of(one, "worker", ""));
-	say("  actions    %s run in this program, others: %s; on failure: %s", text_of(one, "actions_repository", ""),
+	const char *own = text_of(one, "actions_repository", "");
+	say("  actions    %s run in this program, others: %s; on failure: %s", own[0] != '\0' ? own : "none",
 	    text_of(one, "actions", ""), text_of(one, "on_failure", ""));
 	const char *isolation = json_get_string(json_get_object(one, "isolation"), "text");
 	if (isolation != NULL)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/actions/native.h"
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
 #include "agent/deployment/values.h"
@@ -32,6 +33,8 @@ static int run(struct call *call, struct err *err)
 	int status = 0;
 	deployment_values_init(&values);
 	int r = deployment_values_given(&values, &call->secrets, call->secrets_file, &call->vars, &call->inputs, err);
+	if (r >= 0 && call->run.native != NULL)
+		r = native_check(call->run.native, err);
 	if (r >= 0)
 		r = read_slots(call, err);
 	call->run.secrets = values.secrets;
@@ -63,6 +66,8 @@ int cmd_run(int argc, char **argv)
 	         "an environment variable that the steps inherit; may be repeated"},
 		{"repo", 0, CLI_LIST, &call.run.repositories, "OWNER/NAME=PLACE",
 	         "where the repository of an action lies: a directory (its .git, or a bare one) or an address; may be repeated"},
+		{"native", 0, CLI_TEXT, &call.run.native, "LIST",
+	         "what runs inside this program: none, own, actions/checkout; default: all of them"},
 		{"slots", 0, CLI_TEXT, &call.slots, "N", "so many jobs at a time; default: as many as processors"},
 		{0},
 	};

@@ -2,6 +2,7 @@
 #include "agent/listener/endpoint_priv.h"
 #include "agent/listener/lease_priv.h"
 
+#include "agent/actions/native.h"
 #include "agent/admission/admission.h"
 #include "agent/listener/trust.h"
 #include "base/core/log.h"
@@ -35,8 +36,7 @@ int lease_admit(struct lease *j, const json_t *message, struct err *err)
 		r = admission_job_of_message(message, &job, err);
 	if (r < 0)
 		return r;
-	admission_decide(policy, &job,
-	                 reg->actions_repository != NULL ? reg->actions_repository : DAVIT_ACTIONS_REPOSITORY, &answer);
+	admission_decide(policy, &job, native_repository(reg->native, reg->actions_repository), &answer);
 	j->actions = xstrdup(answer.actions);
 	if (!answer.admitted)
 		r = refuse(j, &answer, err);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/actions/native.h"
 #include "agent/listener/isolation.h"
 #include "agent/listener/live.h"
 #include "agent/service/wire.h"
@@ -56,7 +57,8 @@ static json_t *describe(const struct records *store, const char *id, const struc
 	json_object_set_new(object, "ephemeral", json_boolean(reg->ephemeral));
 	json_object_set_new(object, "on_failure", json_string(reg->on_failure ? reg->on_failure : "rollback"));
 	json_object_set_new(object, "actions_repository",
-	                    json_string(reg->actions_repository ? reg->actions_repository : DAVIT_ACTIONS_REPOSITORY));
+	                    json_string(native_repository(reg->native, reg->actions_repository)));
+	json_object_set_new(object, "native", json_string(reg->native ? reg->native : NATIVE_DEFAULT));
 	json_object_set_new(object, "actions", json_string(reg->actions && reg->actions[0] ? reg->actions : "all"));
 	json_object_set_new(object, "node", reg->node ? json_string(reg->node) : json_null());
 	json_object_set_new(object, "worker_user", reg->worker_user ? json_string(reg->worker_user) : json_null());
@@ -96,10 +98,7 @@ static int describe_all(const struct records *store, const struct strv *ids, str
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < ids->count; i++) {
 		r = records_load(store, ids->items[i], &regs[i], err);
-		if (user != NULL) {
-			free(regs[i].worker_user);
-			regs[i].worker_user = xstrdup(user);
-		}
+		registration_overlay(&regs[i], user, option_of(running, "native"));
 		all[i] = &regs[i];
 		if (r >= 0)
 			json_array_append_new(list, describe(store, ids->items[i], &regs[i], running));

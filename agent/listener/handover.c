@@ -1,5 +1,6 @@
 #include "agent/listener/handover.h"
 
+#include "agent/actions/native.h"
 #include "agent/service/urls.h"
 #include "agent/service/wire.h"
 #include "agent/listener/records.h"
@@ -46,7 +47,8 @@ json_t *handover_settings(const struct registration *r, const char *state_dir, c
 	json_object_set_new(settings, "work_folder", text_or_empty(work));
 	json_object_set_new(settings, "labels", labels);
 	json_object_set_new(settings, "actions_repository",
-	                    text_or_empty(r->actions_repository ? r->actions_repository : DAVIT_ACTIONS_REPOSITORY));
+	                    text_or_empty(native_repository(r->native, r->actions_repository)));
+	json_object_set_new(settings, "native", text_or_empty(r->native ? r->native : NATIVE_DEFAULT));
 	json_object_set_new(settings, "actions", text_or_empty(r->actions));
 	json_object_set_new(settings, "node", text_or_empty(r->node));
 	json_object_set_new(settings, "on_failure", text_or_empty(r->on_failure ? r->on_failure : "rollback"));

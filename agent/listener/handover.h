@@ -16,7 +16,7 @@
  * did not complete the job.
  *
  * Settings: agent_name, agent_id, runner_group, runner_group_id, os, arch, version (the runner release that we are
- * compatible with), work_folder (absolute), labels (list), actions_repository, on_failure, state_dir, server_url (the
+ * compatible with), work_folder (absolute), labels (list), actions_repository ("": no action is our own), native (agent/actions/native.h), on_failure, state_dir, server_url (the
  * operator's URL's server; "" for just-in-time ones), url, ephemeral, tracking_id (for RUNNER_TRACKING_ID), isolation (isolation.h),
  * watched (true: `davit run` reads standard output, and the end of the input ends the job). */
 #pragma once

@@ -392,13 +392,10 @@ static int listen_all(struct listener *l)
 	return code != 0 ? code : exit_code(l);
 }
 
-/* The user of its jobs is checked now; otherwise the first job would fail. */
-static int choose_worker_user(const struct listener *l, struct registration *reg, struct err *err)
+/* What `agent run` was told stands in place of what is kept. The user of its jobs is checked now; otherwise the first job would fail. */
+static int choose_settings(const struct listener *l, struct registration *reg, struct err *err)
 {
-	if (l->options.worker_user != NULL) {
-		free(reg->worker_user);
-		reg->worker_user = xstrdup(l->options.worker_user);
-	}
+	registration_overlay(reg, l->options.worker_user, l->options.native);
 	const struct endpoint *before = l->endpoint_count > 0 ? l->endpoints[l->endpoint_count - 1] : NULL;
 	if (before != NULL && before->reg.worker_user != NULL && reg->worker_user != NULL &&
 	    strcmp(before->reg.worker_user, reg->worker_user) == 0)
@@ -415,7 +412,7 @@ static int load_endpoints(struct listener *l, struct err *err)
 		struct registration reg = {0};
 		r = records_load(l->store, ids.items[i], &reg, err);
 		if (r >= 0)
-			r = choose_worker_user(l, &reg, err);
+			r = choose_settings(l, &reg, err);
 		if (r >= 0)
 			add_endpoint(l, endpoint_new(l, ids.items[i], &reg, NULL));
 		registration_done(&reg);
@@ -458,7 +455,7 @@ int listener_run_jit(const char *text, const struct listener_options *options)
 	if (r >= 0)
 		r = registration_from_jit(text, &reg, &key, &err);
 	if (r >= 0)
-		r = choose_worker_user(&l, &reg, &err);
+		r = choose_settings(&l, &reg, &err);
 	int code = LISTEN_TERMINATED;
 	if (r < 0) {
 		err_hint(&err, r, "give the whole value of encoded_jit_config, as the service made it");

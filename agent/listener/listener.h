@@ -18,6 +18,7 @@ struct listener_options {
 	bool drain;              /* a first signal lets running jobs end */
 	int slots;               /* 0: one a processor, at least two */
 	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
+	const char *native;      /* the same */
 	const char *isolation;   /* the same; "auto", "on", "off" */
 	const char *policy;      /* its file; NULL: where admission_path finds it */
 	int64_t quota;           /* bytes of all work areas of a user; 0: none */

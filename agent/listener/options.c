@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "agent/actions/native.h"
 #include "agent/actions/policy.h"
 #include "agent/listener/isolation.h"
 #include "agent/service/wire.h"
@@ -54,6 +55,8 @@ static const struct option options[] = {
          "jobs run as this user (the agent must be root)"},
 	{"actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
          "whose actions/NAME@vN run inside this program"},
+	{"native", TEXT, CONFIGURE | RUN, AT(native), "LIST",
+         "what runs inside this program: none, own, actions/checkout; default: own"},
 	{"actions", TEXT, CONFIGURE, AT(actions), "LIST",
          "other actions that may run: all, none, OWNER/*, OWNER/REPO[/PATH], ./, and pinned; default: all"},
 	{"node", TEXT, CONFIGURE, AT(node), "FILE", "what runs JavaScript actions; default: node of PATH"},
@@ -336,6 +339,11 @@ static int check(struct agent_options *o, struct err *err)
 		if (r < 0)
 			return err_wrap(err, r, "--actions");
 	}
+	if (o->native != NULL) {
+		int r = native_check(o->native, err);
+		if (r < 0)
+			return err_wrap(err, r, "--native");
+	}
 	if (o->node != NULL && (o->node[0] != '/' || access(o->node, X_OK) < 0))
 		return err_set(err, ERR_INVALID, "--node is '%.200s', not the absolute path of a program", o->node);
 	if ((o->app_id == NULL) != (o->app_key == NULL))
@@ -408,6 +416,7 @@ void agent_options_done(struct agent_options *o)
 	free(o->work);
 	free(o->worker_user);
 	free(o->actions_repository);
+	free(o->native);
 	free(o->on_failure);
 	free(o->isolation);
 	free(o->actions);

@@ -25,6 +25,7 @@ void running_write(struct listener *l)
 			                    json_integer(l->endpoints[i]->answered_wall_ms));
 	json_object_set_new(running, "pid", json_integer(getpid()));
 	json_object_set_new(running, "worker_user", string_or_null(l->options.worker_user));
+	json_object_set_new(running, "native", string_or_null(l->options.native));
 	json_object_set_new(running, "isolation", string_or_null(l->options.isolation));
 	json_object_set_new(running, "polls", polls);
 	records_write_running(l->store, running);

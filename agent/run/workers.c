@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/actions/native.h"
 #include "agent/listener/handover.h"
 #include "agent/listener/orphans.h"
 #include "agent/run/run_priv.h"
@@ -67,11 +68,17 @@ static json_t *settings_of(const struct workers *w, const struct worker *k)
 {
 	_cleanup_free_ char *work = xasprintf("%s/%lld", w->dir, (long long)w->started);
 	char name[] = "davit run", group[] = "Default";
-	struct registration r = {.name = name, .group = group, .id = 1, .group_id = 1, .work = work};
+	char native[sizeof(NATIVE_ALL)];
+	(void)snprintf(native, sizeof(native), "%s", has_checkout(&w->options->repositories) ? "own" : NATIVE_ALL);
+	struct registration r = {.name = name,
+	                         .group = group,
+	                         .id = 1,
+	                         .group_id = 1,
+	                         .work = work,
+	                         .native = w->options->native != NULL ? (char *)(uintptr_t)w->options->native : native};
 	json_t *settings = handover_settings(&r, w->state, k->tracking_id, NULL);
 	json_object_set_new(settings, "work_folder", json_string(work));
 	json_object_set_new(settings, "watched", json_true());
-	json_object_set_new(settings, "native", json_boolean(!has_checkout(&w->options->repositories)));
 	return settings;
 }
 

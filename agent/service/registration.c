@@ -23,12 +23,27 @@ void registration_done(struct registration *r)
 	free(r->token_url);
 	free(r->worker_user);
 	free(r->actions_repository);
+	free(r->native);
 	free(r->on_failure);
 	free(r->isolation);
 	free(r->actions);
 	free(r->node);
 	free(r->credential);
 	*r = (struct registration){0};
+}
+
+static void overlay(char **member, const char *text)
+{
+	if (text == NULL)
+		return;
+	free(*member);
+	*member = xstrdup(text);
+}
+
+void registration_overlay(struct registration *r, const char *worker_user, const char *native)
+{
+	overlay(&r->worker_user, worker_user);
+	overlay(&r->native, native);
 }
 
 int64_t registration_pace(int64_t ms)
@@ -64,6 +79,7 @@ static const struct text_member members[] = {
 	MEMBER(token_url, false),
 	MEMBER(worker_user, false),
 	MEMBER(actions_repository, false),
+	MEMBER(native, false),
 	MEMBER(on_failure, false),
 	MEMBER(isolation, false),
 	MEMBER(actions, false),

@@ -22,13 +22,16 @@ struct registration {
 	/* davit's own */
 	char *worker_user;        /* NULL: the agent's */
 	char *actions_repository; /* OWNER/REPO whose actions run natively; NULL: the build's */
-	char *on_failure;         /* "rollback", "hold" */
-	char *isolation;          /* "auto", "on", "off"; NULL: "auto" */
-	char *actions;            /* which actions may run (agent/actions/policy.h); NULL: all */
-	char *credential;         /* "app", "token": kept to register again (records.h); NULL: none */
-	char *node;               /* the program that runs JavaScript actions; NULL: that of PATH */
+	char *native;     /* which actions this program carries out (agent/actions/native.h); NULL: the default */
+	char *on_failure; /* "rollback", "hold" */
+	char *isolation;  /* "auto", "on", "off"; NULL: "auto" */
+	char *actions;    /* which actions may run (agent/actions/policy.h); NULL: all */
+	char *credential; /* "app", "token": kept to register again (records.h); NULL: none */
+	char *node;       /* the program that runs JavaScript actions; NULL: that of PATH */
 };
 void registration_done(struct registration *r);
+/* What `agent run` was told in place of what is kept; NULL: nothing. */
+void registration_overlay(struct registration *r, const char *worker_user, const char *native);
 /* The record that is kept (format 1; a newer one is refused with both numbers). */
 json_t *registration_to_json(const struct registration *r);
 int registration_from_json(const json_t *record, struct registration *ret, struct err *err);

@@ -2,6 +2,7 @@
  * without a download. Its inputs become the step's. */
 #include "agent/worker/actions/stand_in.h"
 
+#include "agent/actions/native.h"
 #include "agent/actions/resolve.h"
 #include "agent/service/wire.h"
 
@@ -46,7 +47,7 @@ static bool is_version(const char *ref)
 bool stand_in_takes(const struct job *j, const json_t *reference)
 {
 	const char *name = wire_string(reference, "name"), *path = wire_string(reference, "path");
-	return json_get_bool(j->settings, "native", false) && name != NULL && strcasecmp(name, native) == 0 &&
+	return name != NULL && strcasecmp(name, native) == 0 && native_has(job_setting(j, "native"), native) &&
 	       (path == NULL || path[0] == '\0') && is_version(wire_string(reference, "ref"));
 }
 

@@ -17,6 +17,7 @@ from harness.waiting import until
 from servers.worker import House, REPOSITORY, davit
 
 TOOLS = "octo/tools"
+OWN = "davit-deploy/davit"
 GREET = """
 name: greet
 inputs:
@@ -47,9 +48,10 @@ def checkout(*names):
 class Actions(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.house = House(repos=[TOOLS])
+        cls.house = House(repos=[TOOLS, OWN])
         cls.house.__enter__()
         cls.tools = cls.house.forge.repo(TOOLS)
+        cls.own = cls.house.forge.repo(OWN)
 
     @classmethod
     def tearDownClass(cls):
@@ -266,6 +268,13 @@ runs:
         ''')
         self.assertEqual(run.conclusion, "success", run.shown)
         self.assertIn("there", run.lines("looks"))
+
+    def test_our_own_actions_are_fetched_like_any_other_where_the_agent_leaves_them_out(self):
+        self.own.push({"actions/greet/action.yml": "runs: {using: composite, steps: [{shell: sh, run: echo fetched}]}\n"}, ref="refs/heads/v1")
+        steps = f"- {{name: greets, uses: {OWN}/actions/greet@v1}}\n"
+        run = self.run_steps(steps, settings={"actions_repository": "", "native": "none"})
+        self.assertEqual((run.conclusion, "fetched" in run.lines("greets")), ("success", True), run.shown)
+        self.assertEqual(self.run_steps(steps).conclusion, "failure")       # no step of ours has that name
 
     def test_steps_inside_are_marked_where_the_service_asks_for_it(self):
         def ask(message):
