@@ -16,7 +16,7 @@
 struct options {
 	struct strv repos;
 	const char *listen, *ca_file, *port_file, *ready_fd, *state, *token, *secrets, *poll, *lease, *cancel,
-		*cache_size, *storage_size;
+		*cache_size, *storage_size, *releases;
 	bool tls, verbose, remote, no_acknowledge;
 };
 
@@ -71,6 +71,7 @@ static int run(struct options *o, struct err *err)
 	                              .token = o->token,
 	                              .secrets_file = o->secrets,
 	                              .repos = o->repos,
+	                              .releases_dir = o->releases,
 	                              .acknowledge = !o->no_acknowledge,
 	                              .verbose = o->verbose || isatty(STDOUT_FILENO)};
 	long long fd = -1;
@@ -125,6 +126,8 @@ static int cmd_forge(int argc, char **argv)
 	         "caches of a repository may have so much, then the least recently used go (10240)"},
 		{"storage-size", 0, CLI_TEXT, &o.storage_size, "MIB",
 	         "artifacts and caches may have so much in all (40960)"},
+		{"releases", 0, CLI_TEXT, &o.releases, "DIR",
+	         "serve releases of the repositories from there: DIR/OWNER/NAME/TAG/FILE"},
 		{"no-acknowledge", 0, CLI_FLAG, &o.no_acknowledge, NULL, "do not ask runners to acknowledge a job"},
 		{"verbose", 0, CLI_FLAG, &o.verbose, NULL, "print a line for each event (on a terminal always)"},
 		{0}};

@@ -49,7 +49,7 @@ static int resolve_own(const char *path, struct uses *u, struct err *err)
 		int r = err_set(err, ERR_UNSUPPORTED, "uses: %s is not an action of this repository", u->shown);
 		return err_hint(err, r, "its actions are actions/NAME; `davit schema` lists the names");
 	}
-	u->kind = USES_TYPED;
+	u->kind = strcmp(path, "actions/setup") == 0 ? USES_SETUP : USES_TYPED;
 	u->step = xstrdup(path + strlen("actions/"));
 	return 0;
 }
@@ -106,9 +106,9 @@ void uses_arguments(const struct uses *u, const char *program, const char *ret_a
 
 bool uses_only_looks(const struct uses *u)
 {
-	const struct step_info *info = u->kind == USES_DEPLOY ? NULL : step_info(u->step);
+	const struct step_info *info = u->kind == USES_TYPED ? step_info(u->step) : NULL;
 	/* A whole deployment decides at its own end. */
-	return u->kind == USES_DEPLOY || (info != NULL && !info->changes);
+	return u->kind != USES_TYPED || (info != NULL && !info->changes);
 }
 
 static void set_member(json_t *job, const char *name, const json_t *context, const char *member)
@@ -179,6 +179,7 @@ json_t *uses_job(const struct uses_job *in)
 	set_text(job, "workspace", in->workspace);
 	set_text(job, "environment", in->environment);
 	set_text(job, "on_failure", in->on_failure);
+	set_text(job, "status", in->status);
 	json_object_foreach((json_t *)in->secrets, name,
 	                    value) if (json_string_length(value) > 0 && is_named(value, in->inputs))
 		json_array_append(masks, value);

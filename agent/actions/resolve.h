@@ -4,7 +4,8 @@
 #pragma once
 #include "base/data/json.h"
 
-enum uses_kind { USES_TYPED, USES_DEPLOY };
+/* USES_SETUP: actions/setup, which has nothing to fetch here. */
+enum uses_kind { USES_TYPED, USES_DEPLOY, USES_SETUP };
 struct uses {
 	enum uses_kind kind;
 	char *step;   /* USES_TYPED: "archive-upload" */
@@ -20,7 +21,7 @@ void uses_done(struct uses *u);
 bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job, struct str *text);
 /* Arguments of davit-step after its name; NULL-terminated, static except for the step's name. */
 void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[5]);
-/* True if it only reads, so that it never opens a deployment. */
+/* True if it only reads (or is no step at all), so that it never opens a deployment. */
 bool uses_only_looks(const struct uses *u);
 
 /* The job as a step knows it, from the contexts `github` and `matrix`; new. token: of the job; masks: values that no
@@ -30,6 +31,6 @@ struct uses_job {
 	const json_t *inputs; /* of the step: those secrets go along that stand in them; NULL: none */
 	const json_t *env; /* the step's env context without secrets, for the expressions of a deployment file; NULL */
 	const json_t *isolation; /* what stands between this job and others (base/data/walls_told.h); NULL */
-	const char *tracking_id, *workspace, *environment, *on_failure;
+	const char *tracking_id, *workspace, *environment, *on_failure, *status;
 };
 json_t *uses_job(const struct uses_job *job);

@@ -464,6 +464,9 @@ int cmd_finish(int argc, char **argv)
 		r = decision_read_inputs(&d, inputs, ARRAY_SIZE(inputs));
 	if (status_option == NULL)
 		status_option = input_text(&d, "status");
+	/* As action.yml has it by default. */
+	if (status_option == NULL)
+		status_option = d.in.job.status;
 	if (on_failure == NULL)
 		on_failure = input_text(&d, "on_failure");
 	if (r >= 0 && status_option == NULL) {

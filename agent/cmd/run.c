@@ -68,6 +68,8 @@ int cmd_run(int argc, char **argv)
 	         "where the repository of an action lies: a directory (its .git, or a bare one) or an address; may be repeated"},
 		{"native", 0, CLI_TEXT, &call.run.native, "LIST",
 	         "what runs inside this program: none, own, actions/checkout; default: all of them"},
+		{"releases", 0, CLI_TEXT, &call.run.releases, "DIR",
+	         "releases that jobs may download: DIR/OWNER/NAME/TAG/FILE"},
 		{"slots", 0, CLI_TEXT, &call.slots, "N", "so many jobs at a time; default: as many as processors"},
 		{0},
 	};

@@ -64,6 +64,7 @@ static void read_job(const json_t *job, struct invocation *ret)
 	ret->workspace = copy_member(job, "workspace");
 	ret->environment = copy_member(job, "environment");
 	ret->on_failure = copy_member(job, "on_failure");
+	ret->status = copy_member(job, "status");
 	ret->env = json_incref(json_get_object(job, "env"));
 	read_pull(json_get_object(job, "pull_request"), &ret->pull);
 	if (ret->token != NULL)
@@ -296,9 +297,9 @@ char *invocation_default_environment(const struct invocation *job)
 
 void invocation_done(struct invocation *job)
 {
-	char **const members[] = {&job->key,        &job->repository, &job->run_url,   &job->api_url,
-	                          &job->token,      &job->commit,     &job->workspace, &job->environment,
-	                          &job->on_failure, &job->actor,      &job->pull.head, &job->pull.repository};
+	char **const members[] = {&job->key,    &job->repository, &job->run_url,        &job->api_url,    &job->token,
+	                          &job->commit, &job->workspace,  &job->environment,    &job->on_failure, &job->status,
+	                          &job->actor,  &job->pull.head,  &job->pull.repository};
 	json_decrefp(&job->env);
 	json_decrefp(&job->masked);
 	if (job->token != NULL)

@@ -19,7 +19,8 @@ struct invocation {
 	json_t *env;         /* the step's `env` context from the worker; NULL */
 	json_t *masked;      /* the values that the runner named as secret, an array; NULL */
 	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
-	char *actor; /* who began the run: a login */
+	char *status; /* of the job so far, in GitHub's words; NULL: not known */
+	char *actor;  /* who began the run: a login */
 	struct invocation_pull pull;
 };
 

@@ -23,6 +23,7 @@ struct forge_config {
 	const char *token;        /* push and administration need it; NULL: any credential will do */
 	const char *secrets_file; /* {"owner/name": {"secrets": {…}, "vars": {…}}, "*": {…}}; NULL */
 	struct strv repos;        /* "owner/name=DIR" or "DIR" */
+	const char *releases_dir; /* DIR/OWNER/NAME/TAG/FILE: releases of repositories; NULL: none */
 	bool read_only;           /* nothing can be pushed */
 	bool closed;              /* for tokens of jobs and this user's processes only, and nobody administers it */
 	const char *work_tree;    /* reusable workflows are read there; NULL: from the run's commit */

@@ -486,6 +486,7 @@ void forge_blob_free(struct forge_blob *b);
 /* ---- the services' routes ---- */
 
 extern const struct route app_routes[], registration_routes[], broker_routes[], runservice_routes[], results_routes[],
-	rest_routes[], control_routes[], page_routes[], storage_routes[], artifact_routes[], cache_routes[];
+	rest_routes[], control_routes[], page_routes[], storage_routes[], artifact_routes[], cache_routes[],
+	release_routes[];
 
 void forge_runner_remove(struct forge *f, struct forge_runner *runner);

@@ -18,7 +18,7 @@ enum { BLOB_ROOM_MAX = 4 << 20 };
 
 static const struct route *const tables[] = {app_routes,     registration_routes, broker_routes,  runservice_routes,
                                              results_routes, rest_routes,         control_routes, page_routes,
-                                             storage_routes, artifact_routes,     cache_routes};
+                                             storage_routes, artifact_routes,     cache_routes,   release_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {
@@ -273,6 +273,10 @@ static ssize_t content_reader(void *context, uint64_t pos, char *buf, size_t max
 	int64_t left = r->content_len - (int64_t)pos;
 	if (left <= 0)
 		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (r->faulty && r->fault.truncate >= 0 && pos >= (uint64_t)r->fault.truncate)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (r->faulty && r->fault.truncate >= 0)
+		max = MIN(max, (size_t)r->fault.truncate - (size_t)pos);
 	ssize_t n = storage_read(r->content, r->content_from + (int64_t)pos, buf, (size_t)MIN((int64_t)max, left));
 	return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR;
 }
@@ -288,7 +292,7 @@ static struct MHD_Response *make_response(struct req *r)
 			r->out.len = want;
 		}
 	}
-	if (r->faulty && r->fault.truncate >= 0) {
+	if (r->faulty && r->fault.truncate >= 0 && r->content == NULL) {
 		struct cut_body *cut = xcalloc(1, sizeof(*cut));
 		cut->len = r->out.len;
 		cut->data = str_take(&r->out);

@@ -49,10 +49,12 @@ static json_t *pulls_json(struct forge *f, const struct forge_repo *repo)
 
 static json_t *repo_json(struct forge *f, const struct forge_repo *repo, bool may_write)
 {
-	static const char *const yes[] = {"hasIssuesEnabled", "mergeCommitAllowed", "squashMergeAllowed"},
-				 *const no[] = {"hasWikiEnabled", "hasProjectsEnabled", "rebaseMergeAllowed", "isFork",
-	                                        "isArchived",     "isPrivate",          "deleteBranchOnMerge"},
-				 *const none[] = {"parent", "description", "homepageUrl"};
+	static const char
+		*const yes[] = {"hasIssuesEnabled", "mergeCommitAllowed", "squashMergeAllowed"},
+		       *const no[] = {"hasWikiEnabled", "hasProjectsEnabled", "rebaseMergeAllowed", "isFork",
+	                              "isArchived",     "isPrivate",          "deleteBranchOnMerge"},
+		       /* release: gh asks it for a draft of that tag, beside REST, which has those that there are. */
+			       *const none[] = {"parent", "description", "homepageUrl", "release"};
 	_cleanup_free_ char *branch = forge_repo_default_branch(repo);
 	json_t *out = short_repo(f, repo);
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)

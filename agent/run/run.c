@@ -48,6 +48,7 @@ static int open_forge(struct run *r, struct err *err)
 {
 	struct forge_config config = {.host = "127.0.0.1",
 	                              .ready_fd = -1,
+	                              .releases_dir = r->options->releases,
 	                              .read_only = true,
 	                              .closed = true,
 	                              .poll_ms = TICK_MS,

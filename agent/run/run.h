@@ -14,6 +14,7 @@ struct run_options {
 	json_t *secrets, *vars; /* name → string; a person's settings are added */
 	struct strv repositories; /* OWNER/NAME=DIR: where actions of others lie here */
 	struct strv environment;  /* names of variables that the steps inherit */
+	const char *releases;     /* of the run's GitHub: DIR/OWNER/NAME/TAG/FILE; NULL: none */
 	int64_t slots;            /* how many jobs at a time */
 	bool json, verbose;
 };

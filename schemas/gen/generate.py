@@ -13,6 +13,7 @@ becomes a struct; docs/schemas.md explains the words.
 import argparse
 import json
 import os
+import re
 import sys
 
 sys.dont_write_bytecode = True
@@ -96,7 +97,22 @@ def committed(root, steps):
             outputs[f"actions/{step.name}/README.md"] = emit_pages.action_readme(step)
         outputs[f"docs/steps/{step.name}.md"] = emit_pages.page(step)
     outputs["docs/steps/README.md"] = emit_pages.index(steps)
+    version = project_version(root)
+    if version:
+        outputs["actions/setup/action.yml"] = emit_pages.setup_action()
+        outputs["actions/setup/README.md"] = emit_pages.setup_readme()
+        outputs["actions/release"] = emit_pages.release(version)
     return outputs
+
+
+def project_version(root):
+    """Of the program that these schemas are part of; None: of none, as in trials of this generator."""
+    try:
+        with open(os.path.join(os.path.dirname(root), "CMakeLists.txt"), encoding="utf-8") as f:
+            found = re.search(r"^project\(davit VERSION ([0-9.]+)", f.read(), re.M)
+    except FileNotFoundError:
+        return None
+    return found.group(1) if found else None
 
 
 def check_committed(tree, outputs):

@@ -513,10 +513,11 @@ class PluginMode(Case):
 
     def test_the_actions_say_so_when_davit_is_not_installed(self):
         job = Job(self.t)
-        job.env["PATH"] = "/usr/bin:/bin"
-        step = job.uses("finish")
-        self.assertEqual(step.code, 2)
-        self.assertIn("::error::davit is not on the PATH of this runner: https://github.com/davit-deploy/davit/blob/v1/docs/tasks/install.md says", step.out)
+        job.env.update(PATH="/usr/bin:/bin", GITHUB_SERVER_URL="http://127.0.0.1:1")
+        for action in ("finish", None):
+            step = job.uses(action, **({} if action else {"file": "none.yml"}))
+            self.assertEqual(step.code, 2, repr(step))
+            self.assertRegex(step.err, r"^::error::davit is not on the PATH of this runner, and http://127.*: https://\S*/docs/tasks/install.md says how it gets there\n$")
 
 
 if __name__ == "__main__":

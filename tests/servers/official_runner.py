@@ -89,7 +89,7 @@ class Job:
         unknown = set(inputs) - set(variables.values())
         assert not unknown, f"the action has no inputs {unknown}"
         self.number += 1
-        env = dict(self.env)
+        env = dict(self.env, GITHUB_ACTION_PATH=os.path.join(SOURCE, *(["actions", action] if action else [])))
         files = []
         for kind in ("OUTPUT", "STEP_SUMMARY", "ENV", "PATH", "STATE"):
             path = os.path.join(self.folder, f"{kind.lower()}_{self.number}")

@@ -36,6 +36,7 @@ static json_t *job_document(const struct job *j, const struct record *r, const j
 		.tracking_id = j->tracking_id,
 		.workspace = j->workspace,
 		.on_failure = json_get_string(j->settings, "on_failure"),
+		.status = json_get_string(j->job_context, "status"),
 		.environment = wire_string(wire_get(j->message, "actionsEnvironment"), "name"),
 		.isolation = json_get_object(j->settings, "isolation"),
 	};
@@ -80,6 +81,18 @@ static void expect_decision(struct job *j, struct record *r)
 		j->decide = record_expect_post(j, r, "Decide the deployment");
 }
 
+/* This davit, on the PATH of later steps. */
+static int set_up(struct job *j, struct record *r, struct err *err)
+{
+	_cleanup_free_ char *program = fs_helper_program("davit", err);
+	if (program == NULL)
+		return ERR_NOT_FOUND;
+	_cleanup_free_ char *directory = xstrndup(program, (size_t)(strrchr(program, '/') - program));
+	record_line(j, r, "davit %s of this agent: %s", DAVIT_VERSION, program);
+	int e = record_set_output(j, r, "path", program, strlen(program), err);
+	return e < 0 ? e : job_add_path(j, directory, err);
+}
+
 static int run(struct job *j, struct record *r, const json_t *inputs, enum result *ret, struct err *err)
 {
 	const struct uses *uses = r->memory;
@@ -87,6 +100,11 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 	r->action_name = xstrdup(uses->action);
 	r->ref = xstrdup(uses->ref);
 	log_action_head(j, r, uses, inputs);
+	if (uses->kind == USES_SETUP) {
+		int e = set_up(j, r, err);
+		*ret = e < 0 ? RESULT_FAILED : RESULT_SUCCEEDED;
+		return e;
+	}
 	if (!uses_only_looks(uses))
 		expect_decision(j, r);
 	enum process_end end = PROCESS_EXITED;

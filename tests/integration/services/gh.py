@@ -11,7 +11,7 @@ import unittest
 import zipfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
-from servers.forge import Forge
+from servers.forge import Forge, ForgeError
 from servers.job_services import Caller
 from servers.runner import Runner, refused
 
@@ -37,7 +37,9 @@ class OfARun(unittest.TestCase):
     tls = True
 
     def setUp(self):
-        self.forge = Forge([REPO, "octo/other", "mallory/demo"], tls=self.tls)
+        self.releases = tempfile.TemporaryDirectory(prefix="davit-releases-")
+        self.addCleanup(self.releases.cleanup)
+        self.forge = Forge([REPO, "octo/other", "mallory/demo"], tls=self.tls, options=["--releases", self.releases.name])
         self.forge.__enter__()
         self.addCleanup(self.forge.__exit__)
         self.runner = Runner(self.forge, REPO).ready()
@@ -140,6 +142,25 @@ class Gh(OfARun):
         self.assertEqual(self.gh("api", path, "--jq", ".actions_caches[] | [.key, .ref, .size_in_bytes] | @csv").strip(), '"deps-1","refs/heads/main",5')
         self.gh("api", "-X", "DELETE", f"{path}?key=deps-1")
         self.assertEqual(json.loads(self.gh("api", path))["total_count"], 0)
+
+    def test_releases_are_viewed_and_their_files_downloaded(self):
+        for tag, text in (("v1.9.0", b"nine"), ("v1.10.0", b"ten"), ("v2.0.0-rc1", b"two")):
+            os.makedirs(os.path.join(self.releases.name, REPO, tag))
+            with open(os.path.join(self.releases.name, REPO, tag, "tool"), "wb") as f:
+                f.write(text)
+        os.symlink("/etc/passwd", os.path.join(self.releases.name, REPO, "v1.9.0/link"))
+        shown = json.loads(self.gh("release", "view", "v1.9.0", "--json", "tagName,assets,isPrerelease"))
+        self.assertEqual((shown["tagName"], shown["isPrerelease"], [(a["name"], a["size"]) for a in shown["assets"]]), ("v1.9.0", False, [("tool", 4)]))
+        self.gh("release", "download", "v1.10.0", "-p", "tool", "-D", "got")
+        with open(os.path.join(self.home.name, "got/tool"), "rb") as f:
+            self.assertEqual(f.read(), b"ten")
+        self.assertEqual(self.gh("api", f"repos/{REPO}/releases/latest", "--jq", ".tag_name").strip(), "v1.10.0")
+        self.assertEqual(self.gh("api", f"repos/{REPO}/releases", "--jq", ".[].tag_name").split(), ["v2.0.0-rc1", "v1.10.0", "v1.9.0"])
+        for path in ("v1.9.0/link", "v1.9.0/none", "../../etc/passwd", "..%2f..%2f/x", "none/tool"):
+            with self.assertRaises(ForgeError) as refused:
+                self.forge.request("GET", f"/{REPO}/releases/download/{path}")
+            self.assertEqual(refused.exception.status, 404)
+        self.gh("release", "view", "v3", status=1)
 
     def test_a_pull_request_is_opened_and_the_run_of_it_names_it(self):
         self.push()

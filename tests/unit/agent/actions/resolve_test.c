@@ -29,6 +29,8 @@ static void our_own_actions_of_our_major_run_here(void **state)
 		"archive-upload octo/davit/actions/archive-upload@v1");
 	assert_string_equal(resolved("{\"type\":1,\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":null}"),
 	                    "deploy octo/davit@v1");
+	assert_string_equal(resolved("{\"type\":1,\"name\":\"octo/davit\",\"ref\":\"v1\",\"path\":\"actions/setup\"}"),
+	                    "setup octo/davit/actions/setup@v1");
 }
 
 static void other_versions_are_refused_with_both_named(void **state)
