@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh build|run|stack|pipeline|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
-# examples with a Compose stack and with a whole pipeline, or for the tests. With sudo when not root. On another distribution it names the packages and stops.
+# packages.sh build|run|stack|pipeline|fleet|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
+# examples with a Compose stack, with a whole pipeline and with two machines, or for the tests. With sudo when not root. On another distribution it names the packages and stops.
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
@@ -11,6 +11,7 @@ test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev 
  e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh"
 test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
 pipeline="$run gh busybox-static"
+fleet="$run postgresql-15 iproute2 util-linux"
 # A node that is there, of whatever package, is taken, and so is an engine.
 if ! command -v npm >/dev/null; then pipeline="$pipeline nodejs npm"; fi
 if ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then stack="$stack docker.io" test="$test docker.io"; fi
@@ -20,8 +21,9 @@ build) wanted=$build ;;
 run) wanted=$run ;;
 stack) wanted=$stack ;;
 pipeline) wanted=$pipeline ;;
+fleet) wanted=$fleet ;;
 test) wanted=$test ;;
-*) echo "usage: packages.sh build|run|stack|pipeline|test" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|run|stack|pipeline|fleet|test" >&2; exit 2 ;;
 esac
 wanted=$(echo $wanted)
 

@@ -20,7 +20,7 @@ def ip(*words, check=True):
 
 class Network:
     def __init__(self):
-        self.name, self.here, self.address = None, None, None
+        self.name, self.here, self.address, self.gateway = None, None, None, None
 
     @staticmethod
     @functools.lru_cache(maxsize=None)
@@ -38,10 +38,10 @@ class Network:
     def _make(self, number):
         """One of 16,384 networks of four addresses in 10.213.0.0/16."""
         self.name, self.here = f"davit-{number:x}", f"dvt{number:x}"
-        near, self.address = (f"10.213.{number >> 6}.{(number & 63) * 4 + host}" for host in (1, 2))
+        self.gateway, self.address = (f"10.213.{number >> 6}.{(number & 63) * 4 + host}" for host in (1, 2))
         ip("netns", "add", self.name)
         ip("link", "add", self.here, "type", "veth", "peer", "name", "far", "netns", self.name)
-        ip("address", "add", near + "/30", "dev", self.here)
+        ip("address", "add", self.gateway + "/30", "dev", self.here)
         ip("-n", self.name, "address", "add", self.address + "/30", "dev", "far")
         ip("-n", self.name, "link", "set", "lo", "up")
         ip("-n", self.name, "link", "set", "far", "up")
@@ -67,6 +67,10 @@ class Network:
 
     def up(self):
         ip("link", "set", self.here, "up")
+
+    def reach_everything(self):
+        """From there all addresses of this machine, not the one beside alone."""
+        ip("-n", self.name, "route", "add", "default", "via", self.gateway)
 
     def close(self):
         ip("link", "del", self.here, check=False)
