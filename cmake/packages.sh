@@ -1,6 +1,7 @@
 #!/bin/sh
-# packages.sh build|run|stack|pipeline|fleet|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
-# examples with a Compose stack, with a whole pipeline and with two machines, or for the tests. With sudo when not root. On another distribution it names the packages and stops.
+# packages.sh build|run|stack|pipeline|fleet|homelab|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
+# examples with a Compose stack, with a whole pipeline, with two machines and with a homelab, or for the tests. With sudo when not root. On another
+# distribution it names the packages and stops.
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
@@ -12,9 +13,10 @@ test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev 
 test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
 pipeline="$run gh busybox-static"
 fleet="$run postgresql-15 iproute2 util-linux"
+homelab="$run busybox-static iptables iproute2 util-linux mount"
 # A node that is there, of whatever package, is taken, and so is an engine.
 if ! command -v npm >/dev/null; then pipeline="$pipeline nodejs npm"; fi
-if ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then stack="$stack docker.io" test="$test docker.io"; fi
+if ! command -v dockerd >/dev/null && [ ! -x /usr/sbin/dockerd ]; then stack="$stack docker.io" homelab="$homelab docker.io" test="$test docker.io"; fi
 
 case "${1:-}" in
 build) wanted=$build ;;
@@ -22,8 +24,9 @@ run) wanted=$run ;;
 stack) wanted=$stack ;;
 pipeline) wanted=$pipeline ;;
 fleet) wanted=$fleet ;;
+homelab) wanted=$homelab ;;
 test) wanted=$test ;;
-*) echo "usage: packages.sh build|run|stack|pipeline|fleet|test" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|run|stack|pipeline|fleet|homelab|test" >&2; exit 2 ;;
 esac
 wanted=$(echo $wanted)
 
@@ -118,7 +121,7 @@ fetch_services() {
 }
 
 wants_compose= wants_expressions= wants_toolkit= wants_parser= wants_services=
-if { [ "$1" = test ] || [ "$1" = stack ]; } && ! compose_is_there; then wants_compose=yes; fi
+if { [ "$1" = test ] || [ "$1" = stack ] || [ "$1" = homelab ]; } && ! compose_is_there; then wants_compose=yes; fi
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 if [ "$1" = test ] && [ ! -d "$toolkit/node_modules" ]; then wants_toolkit=yes; fi
 if [ "$1" = test ] && [ ! -d "$parser/node_modules" ]; then wants_parser=yes; fi

@@ -95,21 +95,22 @@ END
   echo "listening on 127.0.0.1:$ssh_port, host key $host_key"
 }
 start_forge() { start_forge_with -- "$@"; }   # start_forge [NAME=VALUE…]: variables of the repository demo/shop; sets forge
-start_forge_with() {   # start_forge_with [OPTION…] -- [NAME=VALUE…]: the same, with further options of davit forge
+start_forge_with() {   # start_forge_with [OPTION…] -- [NAME=VALUE…]: the same, with further options of davit forge; more_secrets: further secrets, as JSON
   local options=()
   while [ "$1" != -- ]; do options+=("$1"); shift; done
   shift
   say "davit forge: GitHub on loopback, with the example repository demo/shop"
   git init -q --bare "$work/shop.git"
   python3 - "$work" "$ssh_port" "$user" "$host_key" "$@" >"$work/secrets.json" <<'END'
-import json, sys
+import json, os, sys
 work, ssh_port, user, host_key, *variables = sys.argv[1:]
 with open(work + "/ssh/login_key", encoding="ascii") as f:
     key = f.read()
 target = {"web": {"ssh": {"host": "127.0.0.1", "port": int(ssh_port), "user": user, "key": key, "host_key": host_key},
                   "base": work + "/server/base"}}
 json.dump({"demo/shop": {
-    "secrets": {"TARGETS": json.dumps(target), "SMTP_PASSWORD": "correct horse battery staple"},
+    "secrets": {"TARGETS": json.dumps(target), "SMTP_PASSWORD": "correct horse battery staple", "LOGIN_KEY": key,
+                **json.loads(os.environ.get("more_secrets", "{}"))},
     "vars": dict(variable.split("=", 1) for variable in variables),
 }}, sys.stdout)
 END
@@ -139,9 +140,17 @@ begin_repository() {   # begin_repository DIRECTORY: its content becomes the wor
   git -C "$work/site" init -q
   git -C "$work/site" remote add origin "$forge/demo/shop.git"
 }
-run_ended() { get "$forge/runs" | python3 -c 'import json, sys
-runs = [r for r in json.load(sys.stdin) if r["sha"] == sys.argv[1]]
-sys.exit(0 if runs and all(r["status"] == "completed" for r in runs) else 1)' "$1"; }
+await_run() {   # await_run SECONDS EXPRESSION: until the runs r of which that is true have ended; prints the conclusion of the newest
+  python3 -c 'import json, sys, time, urllib.request
+url, end, wanted = sys.argv[1], time.monotonic() + float(sys.argv[2]), compile(sys.argv[3], "expression", "eval")
+while time.monotonic() < end:
+    runs = [r for r in json.load(urllib.request.urlopen(url, timeout=10)) if eval(wanted, {"r": r})]
+    if runs and all(r["status"] == "completed" for r in runs):
+        print(runs[-1]["conclusion"])
+        sys.exit(0)
+    time.sleep(0.1)
+sys.exit(1)' "$forge/runs" "$1" "$2"
+}
 print_run() { get "$forge/runs" | python3 -c '
 import json, sys
 run = [r for r in json.load(sys.stdin) if r["sha"] == sys.argv[1]][0]
@@ -166,7 +175,7 @@ commit_and_push() {   # commit_and_push SUBJECT: the commit is in $sha
 }
 push() {   # push SUBJECT EXPECTED
   commit_and_push "$1"
-  wait_for "${job_seconds:-120}" "the end of the job" run_ended "$sha"
+  await_run "${job_seconds:-120}" "r['sha'] == '$sha'" >/dev/null || die "the job did not end in time"
   print_run "$sha" "$2" || die "the job should have ended as $2"
 }
 nothing_misunderstood() {

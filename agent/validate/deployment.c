@@ -63,8 +63,8 @@ static void check_name(void *user, const char *const *path, size_t count)
 
 static void check_expressions(struct deployment_look *l, const json_t *value)
 {
-	static const char *const contexts[] = {"secrets",    "vars",    "env",   "inputs", "github",
-	                                       "deployment", "targets", "steps", NULL};
+	static const char *const contexts[] = {"secrets",    "vars",    "env",   "inputs",    "github",
+	                                       "deployment", "targets", "steps", "resources", NULL};
 	struct template_source source = {.doc = l->doc, .faults = &l->faults, .names = contexts};
 	size_t base = l->at.len, i;
 	const char *key;

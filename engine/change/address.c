@@ -6,21 +6,23 @@
 
 #include <string.h>
 
-static bool is_resource(const struct change *c, const json_t *input)
+const json_t *address_resource(const json_t *input, const char *kind, const char *name)
 {
 	const json_t *all = json_get_array(input, "resources");
 	for (size_t i = 0; i < json_array_size(all); i++) {
-		const char *kind;
-		json_t *resource;
-		json_object_foreach(json_array_get(all, i), kind, resource)
-		{
-			const char *name = json_get_string(resource, "name");
-			_cleanup_free_ char *address = xasprintf("%s:%s", kind, name ? name : "");
-			if (name != NULL && strcmp(address, c->path) == 0)
-				return true;
-		}
+		const json_t *resource = json_object_get(json_array_get(all, i), kind);
+		const char *own = json_get_string(resource, "name");
+		if (own != NULL && strcmp(own, name) == 0)
+			return resource;
 	}
-	return false;
+	return NULL;
+}
+
+static bool is_resource(const struct change *c, const json_t *input)
+{
+	const char *colon = strchr(c->path, ':');
+	_cleanup_free_ char *kind = colon != NULL ? xstrndup(c->path, (size_t)(colon - c->path)) : NULL;
+	return kind != NULL && address_resource(input, kind, colon + 1) != NULL;
 }
 
 static bool may_go(const struct change *c, const json_t *input)

@@ -39,12 +39,22 @@ static bool is_on(const struct estep *s, const char *target)
 
 /* ---- what there is to lead back ---- */
 
+bool engine_keeps_data(const struct estep *s)
+{
+	const char *kept = s->type->info->kept;
+	return s->type->info->data || (s->type->back_aside && kept && json_object_get(s->input, kept));
+}
+
 /* Of a rollback that is rolled back itself: the step that its change led back. */
 static struct estep *step_of(struct engine *e, const struct change *c)
 {
 	bool by_rollback = c->step && strcmp(c->step, engine_way_back.info->name) == 0;
 	struct estep *s = by_rollback ? find_led(e, c) : find_step(e, c->step_index, c->step);
-	return s && is_on(s, c->target) && (!s->type->info->data || e->o->data) ? s : NULL;
+	if (s == NULL || !is_on(s, c->target))
+		return NULL;
+	if (s->type->back_aside)
+		return e->o->data && (by_rollback || change_has(c, CHANGE_ASIDE)) ? s : NULL;
+	return !s->type->info->data || e->o->data ? s : NULL;
 }
 
 bool engine_leads_back(struct engine *e, const struct change *c)

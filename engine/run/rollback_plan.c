@@ -83,7 +83,7 @@ static void add_data_not_kept(struct engine *e, json_t *stays)
 {
 	for (size_t i = 0; i < e->step_count; i++) {
 		const struct estep *s = &e->steps[i];
-		if (!s->type->info->data || is_led_back(e, s))
+		if (!engine_keeps_data(s) || is_led_back(e, s))
 			continue;
 		_cleanup_free_ char *text = xasprintf("data: that deployment kept none by '%s'", s->display);
 		add_stay(stays, text);
@@ -93,7 +93,7 @@ static void add_data_not_kept(struct engine *e, json_t *stays)
 static bool has_snapshots(const struct engine *e)
 {
 	for (size_t i = 0; i < e->step_count; i++)
-		if (e->steps[i].type->info->data)
+		if (engine_keeps_data(&e->steps[i]))
 			return true;
 	return false;
 }

@@ -385,6 +385,8 @@ bool engine_may_switch(const struct estep *s, const char *target, const struct c
 struct estep *engine_maker(struct engine *e, struct estep *s, const struct change *c);
 /* A step knows the way back from this change of the deployment that is rolled back. */
 bool engine_leads_back(struct engine *e, const struct change *c);
+/* Is there data that `--data` would put back? */
+bool engine_keeps_data(const struct estep *s);
 /* "formers" for the input of the rollback's step, newest first. */
 json_t *engine_back_formers(struct engine *e, const struct plan *changes);
 /* This rollback leads the step back by changes of its own: its `restore` is not asked. */

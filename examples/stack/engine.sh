@@ -1,7 +1,7 @@
 # engine.sh: a Docker engine for the example: this machine's, or one of its own.
 # shellcheck shell=bash disable=SC2154
 
-missing() { echo "stack: skipped: $*" >&2; exit 77; }   # in one sentence
+missing() { echo "$example: skipped: $*" >&2; exit 77; }   # in one sentence; an example that goes on without an engine has its own, which returns
 
 compose_plugin() {   # where Compose v2 lies
   local dir
@@ -45,7 +45,7 @@ mount_cgroups() {   # where no init system has done it: in a container, in a chr
 engine=
 start_engine() {   # sets DOCKER_HOST and DOCKER_CONFIG
   local plugin
-  plugin=$(compose_plugin) || missing "Compose v2 is missing"
+  plugin=$(compose_plugin) || { missing "Compose v2 is missing"; return 1; }
   if [ -z "${STACK_INSIDE:-}" ]; then
     export DOCKER_HOST DOCKER_CONFIG=${DOCKER_CONFIG:-$HOME/.docker}
     DOCKER_HOST=${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}
@@ -66,6 +66,7 @@ start_engine() {   # sets DOCKER_HOST and DOCKER_CONFIG
   until engine_answers; do
     if ! kill -0 "$engine" 2>/dev/null || [ $SECONDS -ge $end ]; then
       missing "dockerd does not start here: $(tail -n 1 "$work/docker/log" | cut -c 1-300)"
+      return 1
     fi
     read -rt 0.1 <> <(:) || true
   done

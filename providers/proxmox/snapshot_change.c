@@ -1,6 +1,7 @@
 #include "providers/proxmox/snapshot_change.h"
 
 #include "base/core/mem.h"
+#include "engine/change/address.h"
 #include "providers/proxmox/snapshots.h"
 
 #include <inttypes.h>
@@ -32,9 +33,21 @@ bool snapshot_is_named(const struct change *c, const json_t *guests)
 	return false;
 }
 
+/* `snapshot: before` of an apply keeps what that describes. */
+static bool is_described(const struct change *c, const json_t *input)
+{
+	const char *kind = json_get_string(c->after, "guest"), *name = json_get_string(c->after, "name");
+	if (json_get_string(input, "snapshot") == NULL || kind == NULL || name == NULL)
+		return false;
+	const json_t *guest = address_resource(input, kind, name);
+	_cleanup_json_ json_t *names = json_pack("[s]", name);
+	return json_get_int(guest, "vmid", -2) == json_get_int(c->after, "vmid", -1) && snapshot_is_named(c, names);
+}
+
 static bool is_named(const struct change *c, const json_t *input)
 {
-	return snapshot_is_named(c, json_get_array(json_object_get(input, "proxmox"), "guests"));
+	return snapshot_is_named(c, json_get_array(json_object_get(input, "proxmox"), "guests")) ||
+	       is_described(c, input);
 }
 
 struct own {

@@ -1,6 +1,7 @@
 #include "providers/scaleway/snapshot_change.h"
 
 #include "base/core/mem.h"
+#include "engine/change/address.h"
 #include "engine/change/change.h"
 #include "providers/scaleway/target.h"
 
@@ -19,20 +20,32 @@ static int service_of(const struct change_call *x, const struct change *c, struc
 }
 
 /* By the input that names the disk: {"scaleway":{"volumes":[…],"instances":[…]}}. */
+static bool is_listed(const json_t *names, const char *wanted)
+{
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+		if (name != NULL && strcmp(name, wanted) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* `snapshot: before` of an apply keeps what that describes. */
+static bool is_described(const json_t *input, const char *kind, const char *name)
+{
+	return json_get_string(input, "snapshot") != NULL && address_resource(input, kind, name) != NULL;
+}
+
 static bool is_named(const struct change *c, const json_t *input)
 {
 	const json_t *own = json_object_get(input, "scaleway");
 	const char *key = json_get_string(c->after, "disk"), *snapshot = json_get_string(c->after, "snapshot");
 	bool root = key != NULL && str_starts(key, "instance:");
 	const json_t *names = json_get_array(own, root ? "instances" : "volumes");
-	if (key == NULL || snapshot == NULL || !str_starts(snapshot, SNAPSHOT_OF_DAVIT))
+	if (key == NULL || snapshot == NULL || strchr(key, ':') == NULL || !str_starts(snapshot, SNAPSHOT_OF_DAVIT))
 		return false;
-	for (size_t i = 0; i < json_array_size(names); i++) {
-		const char *name = json_string_value(json_array_get(names, i));
-		if (name != NULL && strcmp(name, strchr(key, ':') + 1) == 0)
-			return true;
-	}
-	return false;
+	const char *name = strchr(key, ':') + 1;
+	return is_listed(names, name) || is_described(input, root ? "scaleway_instance" : "scaleway_volume", name);
 }
 
 /* ---- a snapshot ---- */

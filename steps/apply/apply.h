@@ -7,13 +7,17 @@
 /* The step, but for its `choices`: each begins a resource_type. steps/resources.c has the product's. */
 #define APPLY_STEP                                                                                                     \
 	.info = &apply_info, .fits = apply_fits, .describe = apply_describe, .validate = apply_validate,               \
-	.check = apply_check, .plan = apply_plan, .outputs = apply_outputs
+	.check = apply_check, .plan = apply_plan, .outputs = apply_outputs, .clean = apply_clean, .back = apply_back,  \
+	.back_aside = true
 bool apply_fits(const struct step_type *type, const struct view *v);
 void apply_describe(const struct step_context *c, struct str *out);
 void apply_validate(const struct step_context *c, struct faults *faults);
 int apply_check(const struct step_context *c, struct faults *faults, struct err *err);
 int apply_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 int apply_outputs(const struct step_context *c, struct view *v, struct err *err);
+int apply_clean(const struct step_context *c, struct target *t, struct err *err);
+int apply_back(const struct step_context *c, struct view *v, const struct change *former, bool force, struct plan *plan,
+               struct err *err);
 
 struct resources {
 	struct resource *items;
@@ -60,6 +64,19 @@ bool apply_ignores(const struct resource *r, const char *attribute);
 void apply_keep_ignored(const struct resource *r, const json_t *before, json_t *after);
 /* Adds the attributes of replace_on that differ. */
 void apply_replaced_on(const struct resource *r, const json_t *before, const json_t *after, struct str *out);
+
+/* ---- snapshot: before (snapshots.c) ---- */
+
+/* What a plan changes in place, as the source of it names that. */
+struct keeping {
+	const struct source *source; /* NULL: nothing so far */
+	json_t *in;
+};
+void keeping_done(struct keeping *k);
+void keeping_add(struct keeping *k, const struct resource *r);
+/* Plans the snapshots, in front of the changes from `from` on: none of those is made before all are kept. */
+int keeping_plan(const struct keeping *k, const struct step_context *c, struct view *v, size_t from, struct plan *plan,
+                 struct err *err);
 
 /* One change for each resource that differs from the desired state, then one for each that left the desired state. */
 int apply_plan_resources(const struct step_context *c, struct view *v, const struct resources *all, struct plan *plan,

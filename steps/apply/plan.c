@@ -11,7 +11,8 @@ struct planner {
 	struct str refused; /* sentences, "; " between */
 	size_t refusals;
 	struct str allow; /* the keys that would have to be allowed */
-	json_t *facts;    /* of those with an id, as planned so far: id → name → string */
+	struct keeping keeping;
+	json_t *facts; /* of those with an id, as planned so far: id → name → string */
 	struct arena arena;
 };
 
@@ -270,6 +271,8 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	change->summary = summary_of(r, change, row != NULL);
 	note_risk(change, type, r->protect || json_get_bool(row, "protect", false));
 	change_set_state_row(change, r->key, new_row, row);
+	if (action == ACTION_UPDATE)
+		keeping_add(&p->keeping, r);
 	return 0;
 }
 
@@ -444,6 +447,9 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 	}
 	if (r == 0)
 		r = check_caps(&p, from, err);
+	if (r == 0)
+		r = keeping_plan(&p.keeping, c, v, from, plan, err);
+	keeping_done(&p.keeping);
 	str_done(&p.refused);
 	str_done(&p.allow);
 	json_decref(p.facts);

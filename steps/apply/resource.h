@@ -20,6 +20,7 @@
  * | identity | nothing     | of one with a state of its own: what allow_destroy has to say behind its key, "=101" | its key is enough  |
  * | forbids  | reads       | why that is not done to it at all, whatever is allowed                          | nothing is forbidden   |
  * | outputs  | reads       | what is known of it only once it is there (an address), for others that refer to it: name → string | nothing |
+ * | kept     | nothing     | with `source`: how that names it, {"guests": ["101"]}, for `snapshot: before`; the caller's | nothing keeps it |
  * | means    | nothing     | what the change does beside what it sets (a restart), for the plan              | nothing                |
  */
 #pragma once
@@ -27,6 +28,7 @@
 #include "engine/target/node_cache.h"
 
 struct resource_type;
+struct source; /* steps/sources/sources.h */
 
 struct resource {
 	const struct resource_type *type;
@@ -75,10 +77,11 @@ struct resource_type {
 	const char *const *targets; /* the kinds of targets that have it, NULL at the end; NULL: every host */
 	const struct change_type *const *kinds; /* kinds of changes that it brings along, NULL at the end; NULL: none */
 	const struct change_type *change, *remove;
-	const char *space; /* the space in which its id is unique, together with other kinds: "path" */
-	const char *what;  /* "type" of an existing node of this kind */
-	bool by_key;       /* a change is named by the key, "guest:web", since the id alone says too little */
-	bool plain;        /* may take the place of another plain one when that is allowed */
+	const struct source *source; /* what keeps it before it is changed; NULL: nothing does */
+	const char *space;           /* the space in which its id is unique, together with other kinds: "path" */
+	const char *what;            /* "type" of an existing node of this kind */
+	bool by_key;                 /* a change is named by the key, "guest:web", since the id alone says too little */
+	bool plain;                  /* may take the place of another plain one when that is allowed */
 	const char *const
 		*facts; /* attributes that it has beside its input, known with the plan; NULL at the end; NULL: none */
 	const char *const
@@ -109,6 +112,7 @@ struct resource_type {
 	int (*forbids)(struct resource_call *x, const json_t *before, const json_t *after, enum change_action action,
 	               struct str *ret_why, struct err *err);
 	int (*outputs)(struct resource_call *x, const struct resource *r, json_t *ret, struct err *err);
+	json_t *(*kept)(const struct resource *r);
 	void (*means)(const json_t *before, const json_t *after, enum change_action action, struct str *out);
 };
 

@@ -261,6 +261,90 @@ class TakenBack(SnapshotCase):
         self.davit("rollback", self.last_id())
 
 
+class BeforeApply(SnapshotCase):
+    """`snapshot: before` of apply."""
+
+    def before(self, p, *resources, more=(), code=0, args=(), **step):
+        return self.apply(p, *(resources or [lxc(memory=1024)]), more=more, code=code, args=args, step={"snapshot": "before", **step})
+
+    def test_what_is_changed_is_kept_first_and_nothing_else(self):
+        p = self.server()
+        p.add_guest(102, "same")
+        self.before(p, lxc("same", 102), lxc())
+        self.assertEqual((named(p, 101), named(p, 102)), ([], []))
+        wanted = [lxc("same", 102), lxc(memory=1024), lxc("new", 103)]
+        plan = self.before(p, *wanted, args=["--plan"])
+        self.assert_says(plan, "snapshot of the running guest 101 'web'")
+        self.before(p, *wanted, args=["--expect", re.search(r"[0-9a-f]{64}", plan.out).group()])
+        self.assertEqual((named(p, 101), named(p, 102), named(p, 103)), ([f"davit_{self.last_id()}_0"], [], []))
+        self.assertEqual(p.guests[101]["snapshots"][named(p, 101)[0]]["config"]["memory"], 512)
+        self.assert_says(self.before(p, *wanted), "nothing to change")
+        self.assertEqual(len(named(p, 101)), 1)
+
+    def test_none_is_changed_before_all_are_kept(self):
+        p = self.server()
+        p.add_guest(102, "db")
+        p.fault(TAKE, "fails", 2)
+        self.before(p, lxc(memory=1024), lxc("db", 102, memory=1024), code=1)
+        self.assertEqual((p.asked("PUT", ".*/config"), named(p, 101), named(p, 102)), (0, [], []))
+
+    def test_it_goes_with_a_deployment_that_fails_and_the_disk_goes_back_where_that_is_asked_for(self):
+        for restores, data in ((False, "written since"), (True, "data of web")):
+            with self.subTest(restores=restores):
+                p = self.server()
+                real = p.handle
+
+                def handle(handler, method, path, *rest):
+                    if method == "PUT" and path.endswith("/config"):
+                        p.guests[101]["data"] = "written since"
+                    return real(handler, method, path, *rest)
+                p.handle = handle
+                self.before(p, more=[GATE_THAT_FAILS], code=1, restore_on_rollback=restores)
+                self.assertEqual((p.guests[101]["data"], p.guests[101]["config"]["memory"], named(p, 101), p.guests[101]["status"]), (data, 512, [], "running"))
+
+    def test_as_many_stay_as_are_asked_for(self):
+        p = self.server()
+        for memory in (600, 700, 800, 900):
+            self.before(p, lxc(memory=memory), keep_snapshots=2)
+        ids = self.ids()
+        self.assertEqual(named(p, 101), [f"davit_{ids[1]}_0", f"davit_{ids[0]}_0"])
+
+    def test_a_rollback_with_data_and_a_restore_find_it_by_its_record(self):
+        p = self.server()
+        self.before(p)
+        deployed = self.last_id()
+        p.guests[101]["data"] = "written since"
+        self.assert_says(self.davit("rollback", deployed, "--data", "--plan", *TOKEN), f"put guest 101 'web' back to the snapshot of {deployed}", "cloud:lxc:web (apply)")
+        self.davit("rollback", deployed, "--data", *TOKEN)
+        self.assertEqual((p.guests[101]["data"], p.guests[101]["config"]["memory"]), ("data of web", 512))
+        self.davit("rollback", self.last_id(), "--data", *TOKEN)
+        self.assertEqual((p.guests[101]["data"], p.guests[101]["config"]["memory"]), ("written since", 1024))
+        self.deploy_steps(p, [restore(snapshot=deployed)])
+        self.assertEqual((p.guests[101]["data"], p.guests[101]["config"]["memory"]), ("data of web", 512))
+
+    def test_a_rollback_without_data_leaves_guests_alone(self):
+        p = self.server()
+        self.before(p)
+        self.davit("rollback", self.last_id(), *TOKEN, code=2)
+        self.assertEqual(p.asked("POST", WENT_BACK), 0)
+
+    def test_one_that_cannot_be_kept_is_not_changed(self):
+        p = self.server()
+        p.guests[101]["config"]["rootfs"] = "local:101/vm-101-disk-0.raw,size=8G"
+        self.assert_says(self.before(p, lxc(memory=1024, ignore_changes=["storage"]), code=2), "cannot have snapshots", "snapshot: before")
+        self.assertEqual(p.tasks, [])
+
+    def test_a_killed_process_is_recovered(self):
+        p = self.server()
+        p.hold("vzsnapshot")
+        process = self.begin_steps(p, [{"apply": {"target": "cloud", "snapshot": "before", "restore_on_rollback": True, "resources": [lxc(memory=1024)]}, "id": "guests"}])
+        p.wait_for(lambda: p.asked("GET", ".*/tasks/.*/status") > 0)
+        self.kill(process)
+        p.let_go()
+        self.recover()
+        self.assertEqual((p.guests[101]["snapshots"], p.guests[101]["config"]["memory"], p.asked("POST", TAKEN)), ({}, 512, 1))
+
+
 class Faults(SnapshotCase):
     def test_a_lost_reply_is_looked_into_and_nothing_is_asked_for_twice(self):
         p = self.server()

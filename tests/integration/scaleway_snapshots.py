@@ -101,6 +101,23 @@ class Kept(SnapshotCase):
         self.assertEqual([x["status"] for x in s.snapshots.values()], ["available"])
 
 
+class BeforeApply(SnapshotCase):
+    def before(self, s, code=0, more=(), **step):
+        wanted = [volume("data", tags=["keep"], iops=15000), instance(volumes=["data"])]
+        return self.steps(s, [{"apply": {"target": "cloud", "snapshot": "before", "resources": wanted, **step}, "id": "cloud"}, *more], code=code)
+
+    def test_a_volume_that_is_changed_is_kept_first_and_put_back_where_that_is_asked_for(self):
+        s = self.service()
+        self.before(s, code=1, more=[GATE_THAT_FAILS], restore_on_rollback=True)
+        self.assertEqual((s.snapshots, s.volume("data")["specs"]["perf_iops"]), ({}, 5000))
+        self.assert_whole(s, "old", "old")
+        self.before(s)
+        self.assertEqual(([x["parent_volume"]["id"] for x in s.snapshots.values()], s.volume("data")["specs"]["perf_iops"]), ([s.volume("data")["id"]], 15000))
+        self.write_data(s, "new")
+        self.davit("rollback", self.ids()[0], "--data", "--secret", "SCW_TOKEN")
+        self.assertEqual(self.data(s), ["new", "old"])
+
+
 class PutBack(SnapshotCase):
     def write_and_fail(self, s):
         """Between the snapshot and the gate something is written."""

@@ -48,6 +48,7 @@ WORKFLOWS = [
 CRON = {"0 4 * * *": True, "*/15 0-6,20 1 JAN-MAR MON": True, "60 * * * *": False, "* * * *": False, "* * * * * *": False, "a b c d e": False, "0 4 * * 8": False,
         "1- * * * *": False, "*/0 * * * *": False}
 DEPLOYMENTS = [
+    ("steps: [{apply: {resources: [{directory: {path: /a, id: d}}, {file: {path: '${{ resources.d.path }}/b', content: x}}]}}]", []),
     ("steps:\n  - run: {command: x, undo: none}\n", []),
     ("steps:\n  - rum: {command: x}\n", ["schema"]),
     ("steps:\n  - run: {command: x, undo: none, timeuot: 3}\n", ["schema"]),

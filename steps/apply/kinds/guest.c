@@ -448,6 +448,13 @@ int guest_forbids(struct resource_call *x, const json_t *before, const json_t *a
 	return r;
 }
 
+/* By the id: a name may be that of two guests. */
+json_t *guest_kept(const struct resource *r)
+{
+	json_t *id = json_stringf("%" PRId64, id_of(r));
+	return json_pack("{s:[o]}", "guests", id);
+}
+
 /* ---- what others may refer to ---- */
 
 const char *const guest_output_names[] = {"ip", NULL};

@@ -2,6 +2,7 @@
  * identity is its name and its id, both as recorded. */
 #pragma once
 #include "steps/apply/resource.h"
+#include "steps/sources/sources.h"
 
 extern const char *const guest_targets[], *const guest_families[];
 extern const struct change_type *const guest_kinds[];
@@ -22,8 +23,11 @@ extern const char *const guest_output_names[];
 int guest_outputs(struct resource_call *x, const struct resource *r, json_t *ret, struct err *err);
 void guest_means(const json_t *before, const json_t *after, enum change_action action, struct str *out);
 
+json_t *guest_kept(const struct resource *r);
+
 #define GUEST_RESOURCE                                                                                                 \
 	.targets = guest_targets, .families = guest_families, .kinds = guest_kinds, .change = &proxmox_guest,          \
 	.remove = &proxmox_guest, .space = "guest", .by_key = true, .validate = guest_validate, .check = guest_check,  \
 	.look = guest_look, .want = guest_want, .remember = guest_remember, .forces = guest_forces,                    \
-	.alike = guest_alike, .identity = guest_identity, .forbids = guest_forbids, .means = guest_means
+	.alike = guest_alike, .identity = guest_identity, .forbids = guest_forbids, .means = guest_means,              \
+	.source = &source_proxmox, .kept = guest_kept

@@ -2,6 +2,7 @@
  * it is kept in the row. */
 #pragma once
 #include "steps/apply/resource.h"
+#include "steps/sources/sources.h"
 
 extern const char *const scaleway_targets[], *const scaleway_output_names[];
 extern const struct change_type *const scaleway_kinds[];

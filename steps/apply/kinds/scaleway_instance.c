@@ -112,6 +112,12 @@ static int forbids(struct resource_call *x, const json_t *before, const json_t *
 	return r;
 }
 
+/* Its root volume. */
+static json_t *kept(const struct resource *r)
+{
+	return json_pack("{s:[s]}", "instances", r->id);
+}
+
 extern const struct resource_type resource_scaleway_instance;
 const struct resource_type resource_scaleway_instance = {.choice = RESOURCE_SCALEWAY_INSTANCE_CHOICE,
                                                          .what = "scaleway_instance",
@@ -121,4 +127,6 @@ const struct resource_type resource_scaleway_instance = {.choice = RESOURCE_SCAL
                                                          .want = want,
                                                          .remember = remember,
                                                          .forbids = forbids,
+                                                         .source = &source_scaleway,
+                                                         .kept = kept,
                                                          SCALEWAY_RESOURCE};

@@ -3,7 +3,6 @@
 #include "base/data/json.h"
 #include "engine/change/address.h"
 
-
 static bool named(const char *address, const char *input)
 {
 	struct change c = {0};

@@ -95,10 +95,14 @@ int main(int argc, char **argv)
 	(void)argv;
 	show = argc > 1;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(steps_of_a_job_share_a_deployment_that_finish_decides, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_step_that_fails_in_a_job_takes_back_its_own_and_the_next_ones_are_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_committed_job_is_the_new_world, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_taken_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_earlier_steps_of_a_job_did_is_named_when_a_later_one_cannot_be_taken_back, set_up,
+			tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

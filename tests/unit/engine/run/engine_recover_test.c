@@ -343,14 +343,21 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(recovery_knows_that_nobody_knew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_change_of_a_kind_that_nobody_knows_is_held_and_left_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_change_of_a_kind_that_nobody_knows_is_held_and_left_alone, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(another_machine_recovers_from_the_targets_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_held_deployment_is_taken_back_from_a_machine_that_died_with_its_lock, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_copy_speaks_for_its_own_target_steps_and_paths_only, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_held_deployment_is_taken_back_from_a_machine_that_died_with_its_lock,
+	                                        set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_copy_speaks_for_its_own_target_steps_and_paths_only, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_undo_of_a_step_that_never_ran_is_not_run, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_command_that_was_started_is_undone_by_another_machine, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_decision_is_known_to_another_machine_although_the_first_target_was_set_up_anew, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_command_that_was_started_is_undone_by_another_machine, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_decision_is_known_to_another_machine_although_the_first_target_was_set_up_anew, set_up,
+			tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,9 +154,11 @@ int main(int argc, char **argv)
 	show = argc > 1;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_a_person_changed_is_left_alone_and_named, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_found_no_space_in_the_undo_is_restored_once_the_rest_is_undone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_found_no_space_in_the_undo_is_restored_once_the_rest_is_undone,
+	                                        set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_undo_is_recorded_on_a_full_disk, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(the_directory_around_an_undone_snapshot_goes_with_the_undo, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_directory_around_an_undone_snapshot_goes_with_the_undo, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(what_a_link_that_stays_names_is_not_removed, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
