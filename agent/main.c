@@ -1,13 +1,11 @@
 /* davit: the table of commands. It needs no library and executes the program that has the command: davit-agent, davit-step where libssh2, libgit2,
  * libarchive or libpq are wanted, davit-forge where libmicrohttpd is. So an idle agent does not carry what only steps need, and no command loads the
- * libraries of two programs, which takes longer than many a command. */
-#include <errno.h>
+ * libraries of two programs, which takes longer than many a command. In the one file (DAVIT_ONE_FILE) it calls the first two instead. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/cmd/cli.h"
-#include "base/sys/fs.h"
+#include "agent/program.h"
 #include "base/core/log.h"
 #include "base/core/mem.h"
 
@@ -44,6 +42,7 @@ static const struct command commands[] = {
 	{"forge", "davit-forge", "GitHub on loopback, for trials and tests"},
 	{"completion", "davit-agent", "complete davit's commands and options in a shell"},
 	{"worker", "davit-agent", NULL},
+	{"unpack-action", "davit-step", NULL},
 };
 
 static int print_words(void)
@@ -61,23 +60,9 @@ static void print_help(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].summary != NULL)
 			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-	fputs("\n`davit help COMMAND` tells more. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
+	fputs("\n`davit help COMMAND` tells more, `davit --version --licences` what davit is made of. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
 	      "4 a person is needed, 5 locked, 7 waits for approval, 130 cancelled and undone.\n",
 	      out);
-}
-
-static int execute(const char *program, char **argv)
-{
-	struct err err = ERR_INIT;
-	_cleanup_free_ char *path = fs_helper_program(program, &err);
-	if (path == NULL) {
-		log_err(&err);
-		return 1;
-	}
-	execv(path, argv);
-	err_errno(&err, errno, "execute %s", path);
-	log_err(&err);
-	return 1;
 }
 
 static int unknown(const char *name)
@@ -99,7 +84,7 @@ static int run_command(char **argv)
 			continue;
 		/* davit-forge knows its commands by the name of the program. */
 		bool keeps_word = strcmp(commands[i].program, "davit-forge") != 0;
-		return execute(commands[i].program, keeps_word ? argv : argv + 1);
+		return program_run(commands[i].program, keeps_word ? argv : argv + 1);
 	}
 	return unknown(argv[1]);
 }
@@ -116,9 +101,24 @@ static int help_of(int argc, char **argv)
 	return status;
 }
 
+/* `--version --licences WORD…` is what davit-step calls `licences WORD…`. */
+static int licences_of(int argc, char **argv)
+{
+	char command[] = "licences", **words = xcalloc((size_t)argc, sizeof(*words));
+	memcpy(words + 2, argv + 3, (size_t)(argc - 3) * sizeof(*words));
+	words[0] = argv[0];
+	words[1] = command;
+	int status = program_run("davit-step", words);
+	free(words);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	log_setup(LOG_INFO, LOG_TEXT, NULL);
+	const char *called = argc > 0 ? program_called(argv[0]) : NULL;
+	if (called != NULL)
+		return program_run(called, argv);
 	if (argc < 2) {
 		print_help(stderr);
 		return 2;
@@ -133,6 +133,8 @@ int main(int argc, char **argv)
 		return cli_output_failed();
 	}
 	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+		if (argc > 2 && strcmp(argv[2], "--licences") == 0)
+			return licences_of(argc, argv);
 		puts("davit " DAVIT_VERSION);
 		return cli_output_failed();
 	}

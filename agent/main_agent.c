@@ -4,6 +4,7 @@
 
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
+#include "agent/program.h"
 #include "base/data/json.h"
 #include "base/core/log.h"
 #include "base/core/mem.h"
@@ -17,7 +18,7 @@ static const struct {
 	{"workflow", cmd_workflow, true}, {"worker", worker_run, false}, {"completion", cmd_completion, true},
 };
 
-int main(int argc, char **argv)
+int main_agent(int argc, char **argv)
 {
 	json_wipe_freed();
 	log_setup(LOG_INFO, LOG_TEXT, NULL);

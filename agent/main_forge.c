@@ -2,6 +2,7 @@
  * `davit run` and `davit agent page` execute it. */
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
+#include "agent/cmd/licences.h"
 #include "agent/deployment/personal.h"
 #include "agent/forge/forge.h"
 #include "base/core/log.h"
@@ -160,6 +161,8 @@ static int cmd_forge(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
+	if (argc == 2 && strcmp(argv[1], "--licences") == 0)
+		return licences_print(true, false);
 	if (strcmp(argv[0], "page") == 0)
 		return cmd_page(argc, argv);
 	if (strcmp(argv[0], "run") != 0)

@@ -10,6 +10,7 @@
 
 #include "agent/cmd/cli.h"
 #include "agent/cmd/commands.h"
+#include "agent/program.h"
 #include "base/data/json.h"
 #include "base/core/log.h"
 #include "base/core/mem.h"
@@ -35,6 +36,7 @@ static const struct {
 	{"continue", cmd_continue, false}, {"approvals", cmd_approvals, true},
 	{"history", cmd_history, true},    {"show", cmd_show, true},
 	{"report", cmd_report, true},      {"journal", cmd_journal, false},
+	{"licences", cmd_licences, true},
 };
 
 int command_run(const char *name, int argc, char **argv)
@@ -82,7 +84,7 @@ static void keep_large_pieces_apart(void)
 #endif
 }
 
-int main(int argc, char **argv)
+int main_step(int argc, char **argv)
 {
 	json_wipe_freed();
 	keep_large_pieces_apart();

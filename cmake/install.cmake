@@ -2,7 +2,12 @@
 include(GNUInstallDirs)
 install(TARGETS davit RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # Where davit looks for what it executes: ../libexec/davit, seen from its own folder.
-install(TARGETS davit-agent davit-step davit-forge RUNTIME DESTINATION libexec/davit)
+if(DAVIT_ONE_FILE)
+  set(davit_helpers davit-forge)
+else()
+  set(davit_helpers davit-agent davit-step davit-forge)
+endif()
+install(TARGETS ${davit_helpers} RUNTIME DESTINATION libexec/davit)
 
 # Man pages and completion are what `davit help` says; a program that cannot run here (cross build) goes without them.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
@@ -11,7 +16,7 @@ if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
 else()
   add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/manual/davit.bash
     COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/cmake/manual.py $<TARGET_FILE:davit> ${CMAKE_BINARY_DIR}/manual
-    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/manual.py davit davit-agent davit-step davit-forge
+    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/manual.py davit ${davit_helpers}
     COMMENT "Man pages and completion" VERBATIM)
   add_custom_target(manual ALL DEPENDS ${CMAKE_BINARY_DIR}/manual/davit.bash)
   install(DIRECTORY ${CMAKE_BINARY_DIR}/manual/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})

@@ -95,13 +95,16 @@ bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job
 	return json_text_secret(document, text);
 }
 
-void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[5])
+void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[6])
 {
-	ret_argv[0] = program;
-	ret_argv[1] = u->kind == USES_DEPLOY ? "deploy" : u->step;
-	ret_argv[2] = "--input";
-	ret_argv[3] = "-";
-	ret_argv[4] = NULL;
+	size_t n = 0;
+	ret_argv[n++] = program;
+	ret_argv[n++] = u->kind == USES_DEPLOY ? "deploy" : "step";
+	if (u->kind != USES_DEPLOY)
+		ret_argv[n++] = u->step;
+	ret_argv[n++] = "--input";
+	ret_argv[n++] = "-";
+	ret_argv[n] = NULL;
 }
 
 bool uses_only_looks(const struct uses *u)

@@ -20,7 +20,7 @@ void uses_done(struct uses *u);
 /* Appends the standard input of davit-step: {"input":{…}} or {"deploy":{…}} with {"job":{…}}. text: wipe. */
 bool uses_document(const struct uses *u, const json_t *inputs, const json_t *job, struct str *text);
 /* Arguments of davit-step after its name; NULL-terminated, static except for the step's name. */
-void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[5]);
+void uses_arguments(const struct uses *u, const char *program, const char *ret_argv[6]);
 /* True if it only reads (or is no step at all), so that it never opens a deployment. */
 bool uses_only_looks(const struct uses *u);
 

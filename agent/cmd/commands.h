@@ -31,6 +31,7 @@ int cmd_history(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
+int cmd_licences(int argc, char **argv);      /* `davit --version --licences` */
 int cmd_unpack_action(int argc, char **argv); /* for the worker */
 /* The command of davit-step of that name; -1: there is none. */
 int command_run(const char *name, int argc, char **argv);

@@ -54,7 +54,7 @@ int typed_run(struct job *j, struct record *r, const struct uses *uses, const js
 	if (!uses_document(uses, inputs, job, &document))
 		return err_set(err, ERR_LIMIT, "the inputs of %s are larger than %d MiB", uses->shown,
 		               DOCUMENT_MAX >> 20);
-	const char *argv[5];
+	const char *argv[6];
 	struct strv env = {.count = 0};
 	uses_arguments(uses, program, argv);
 	environ_make(j, r, ENVIRON_TYPED, &env);

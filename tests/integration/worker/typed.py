@@ -192,7 +192,7 @@ class Typed(unittest.TestCase):
             except OSError:
                 continue
             self.assertNotIn(b"s3cr3t-value", line)
-            if b"davit-step\0run" in line:
+            if b"davit-step\0step\0run" in line:
                 found = True
                 self.assertNotIn(b"s3cr3t-value", env)
                 self.assertNotIn(b"OPEN=", env)

@@ -90,10 +90,12 @@ static void a_step_gets_its_job_and_the_secrets_it_names_but_no_empty_inputs(voi
 	_cleanup_json_ json_t *document = json_loads(str_peek(&text), 0, NULL);
 	assert_int_equal(json_object_size(document), 2);
 	assert_int_equal(json_object_size(json_object_get(document, "input")), 3);
-	const char *argv[5];
+	const char *argv[6];
 	uses_arguments(&uses, "/x/davit-step", argv);
-	assert_string_equal(argv[1], "run");
-	assert_string_equal(argv[3], "-");
+	assert_string_equal(argv[1], "step");
+	assert_string_equal(argv[2], "run");
+	assert_string_equal(argv[4], "-");
+	assert_null(argv[5]);
 	assert_false(uses_only_looks(&uses));
 }
 
