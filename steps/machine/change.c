@@ -17,8 +17,8 @@ bool machine_is_absent(const json_t *node)
 }
 
 static const struct machine_kind *const kinds[] = {
-	&machine_package, &machine_group,    &machine_user, &machine_key,    &machine_timezone,
-	&machine_swap,    &machine_firewall, &machine_unit, &machine_sysctl,
+	&machine_package,  &machine_group, &machine_user,   &machine_key,     &machine_timezone, &machine_swap,
+	&machine_firewall, &machine_unit,  &machine_sysctl, &machine_network, &machine_volume,
 };
 
 const struct machine_kind *machine_kind_named(const char *name)
@@ -109,6 +109,9 @@ static bool is_between(const struct machine_kind *kind, const struct change *c, 
 {
 	const char *name;
 	json_t *value;
+	/* The old one is gone, the new one has not come yet. */
+	if (c->action == ACTION_REPLACE && machine_is_absent(now))
+		return true;
 	if (machine_is_absent(c->after) || machine_is_absent(now))
 		return false;
 	json_object_foreach(c->after, name, value)

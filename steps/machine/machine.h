@@ -27,7 +27,8 @@ struct machine_kind {
 	const char *settle;
 	/* Printed and kept with the former contents before the first change; NULL: nothing is. */
 	const char *before;
-	bool by_owner; /* done by the user with whose name the id begins ("deploy:…"), not by the target's */
+	bool by_anyone; /* whoever the target's user is; else root */
+	bool by_owner;  /* done by the user with whose name the id begins ("deploy:…"), not by the target's */
 	int64_t timeout_ms;
 	/* A member that a change which failed or was interrupted leaves as it happens ("state"); NULL: none. */
 	const char *passing;
@@ -71,7 +72,7 @@ int machine_settle(struct change_call *x, const struct change *c, struct err *er
 	}
 
 extern const struct machine_kind machine_package, machine_engine, machine_group, machine_user, machine_key,
-	machine_timezone, machine_swap, machine_firewall, machine_unit, machine_sysctl;
+	machine_timezone, machine_swap, machine_firewall, machine_unit, machine_sysctl, machine_network, machine_volume;
 /* The state that a user who is `before` shall have. shell NULL, uid -1: as it is. The caller's. */
 struct machine_user_want {
 	const char *name, *home, *shell;

@@ -60,10 +60,11 @@ static const struct suite_api scaleway = {.target = scaleway_config, .find_chang
 static const struct outside {
 	const char *name; /* of this run: that of its step, unless it is tried otherwise too */
 	const char *step, *server;
-	const char *examples; /* a file of examples/; NULL: the schema's */
-	const char *kinds[8]; /* that its examples plan, where its step does not name them itself */
-	const char *alone;    /* how the kinds of changes begin that only this run tries; NULL: none */
-	bool of_engine;       /* the step is told which engine */
+	const char *examples;     /* a file of examples/; NULL: the schema's */
+	const char *kinds[8];     /* that its examples plan, where its step does not name them itself */
+	const char *alone;        /* how the kinds of changes begin that only this run tries; NULL: none */
+	bool of_engine;           /* the step is told which engine */
+	bool engine_of_resources; /* each resource is */
 	const char *keeps;
 	const struct suite_api *api;
 	const char *
@@ -86,6 +87,12 @@ static const struct outside {
          .server = "suite_systemd.py",
          .examples = "apply_with_systemd.json",
          .kinds = {"unit"}},
+	{.name = "apply-with-docker",
+         .step = "apply",
+         .server = "suite_docker_things.py",
+         .examples = "apply_with_docker.json",
+         .kinds = {"network", "volume"},
+         .engine_of_resources = true},
 	/* It has no undo, which is what the suite asks for behind every record; tests/integration/terraform_step.py and incident I4 have
          * the rest: plans that write nothing, a second run, kills, cancels, secrets. */
 	{.name = "terraform", .step = "terraform"},
@@ -119,12 +126,29 @@ static const struct outside *find_outside(const char *name)
 	return NULL;
 }
 
+static void name_engine(json_t *examples)
+{
+	size_t i, k;
+	json_t *example, *resource, *one;
+	const char *kind;
+	json_array_foreach(examples, i, example)
+	{
+		json_array_foreach(json_object_get(example, "resources"), k, resource)
+		{
+			json_object_foreach(resource, kind, one) json_object_set_new(
+				one, "docker_host", json_string(server_text(&outside_server, "docker_host")));
+		}
+	}
+}
+
 static json_t *examples_of(const struct outside *o)
 {
 	_cleanup_free_ char *path = o->examples != NULL ? fs_join(EXAMPLES, o->examples) : NULL;
 	json_t *examples = path != NULL ? json_load_file(path, 0, NULL) : NULL;
 	if (path != NULL && examples == NULL)
 		fail_msg("'%s' holds no JSON", path);
+	if (o->engine_of_resources)
+		name_engine(examples);
 	return examples;
 }
 

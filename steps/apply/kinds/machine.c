@@ -25,7 +25,7 @@ static char *words_of(const struct resource_type *type, const struct resource *w
 
 static int need_root(const struct resource_call *x, const struct resource_type *type, struct err *err)
 {
-	if (x->v->facts.is_root)
+	if (x->v->facts.is_root || machine_of(type)->by_anyone)
 		return 0;
 	return err_hint(err,
 	                err_set(err, ERR_PERMISSION, "resources of the kind %s need root on '%s'", type->choice.name,
@@ -65,7 +65,9 @@ int machine_resource_ahead(struct resource_call *x, const struct resource_sight 
 		seen[asked++] = (struct machine_sight){
 			.kind = machine_of(sights[i].type), .id = sights[i].id, .arg = words.items[words.count - 1]};
 	}
-	int r = asked > 0 ? need_root(x, sights[0].type, err) : 0;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = asked > 0 ? need_root(x, sights[i].type, err) : 0;
 	if (r == 0)
 		r = machine_look(x->v, seen, asked, err);
 	if (r < 0)

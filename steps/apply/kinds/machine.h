@@ -3,7 +3,7 @@
 #include "steps/apply/resource.h"
 #include "steps/machine/machine.h"
 
-/* All kinds of these in one round trip. Needs root. */
+/* All kinds of these in one round trip. Needs root, but for those that anyone may do. */
 int machine_resource_ahead(struct resource_call *x, const struct resource_sight *sights, size_t count, bool with_way,
                            struct err *err);
 int machine_resource_look(struct resource_call *x, const struct resource_type *type, const char *id, json_t **ret,
