@@ -6,7 +6,7 @@
 #include "base/core/log.h"
 #include "base/sys/fs.h"
 
-enum { ACKNOWLEDGE_TIMEOUT_MS = 5000, ACQUIRE_TRIES = 5 };
+enum { ACQUIRE_TRIES = 5 };
 
 static void skip(struct lease *j, int status)
 {
@@ -53,15 +53,16 @@ static void fail_after_renewal(struct lease *j, const struct err *err)
 		xasprintf("The agent did not start this job: %s%s%s", line, err->hint[0] ? "\n" : "", err->hint);
 }
 
-static void acquired(struct lease *j, const struct http_response *response)
+/* message: taken. */
+static void acquired(struct lease *j, json_t *message)
 {
 	struct err err = ERR_INIT;
-	json_t *message = NULL;
-	int r = wire_read_object(response, &message, &err);
+	int r = run_job_read(message, &j->run, &err);
 	if (r >= 0)
-		r = run_job_read(message, &j->run, &err);
+		r = j->endpoint->queue->type->attach(j->endpoint->queue, &j->run, &err);
 	if (r >= 0) {
 		j->acquired = true;
+		j->renewer = j->endpoint;
 		j->report = run_job_report(message);
 		r = lease_admit(j, message, &err);
 	}
@@ -107,8 +108,14 @@ static void acquire_done(void *context, int result, struct http_response *respon
 	struct lease *j = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "acquire the job", &err);
+	json_t *message = NULL;
+	if (r >= 0 && (r = wire_read_object(response, &message, &err)) < 0) {
+		log_err(&err);
+		lease_drop(j, LEASE_DROP_FAILED);
+		return;
+	}
 	if (r >= 0) {
-		acquired(j, response);
+		acquired(j, message);
 		return;
 	}
 	int status = result >= 0 ? wire_run_service_error(response) : 0;
@@ -134,12 +141,15 @@ void lease_acquire(struct lease *j)
 		acquire_with_new_token(j);
 		return;
 	}
-	_cleanup_json_ json_t *body = runservice_acquire_body(j->ref.request_id, j->ref.billing_owner_id);
-	struct call_request q = {.url = wire_url(j->ref.run_service_url, "acquirejob"),
-	                         .token = j->endpoint->token,
-	                         .json = body,
-	                         .max_body = WIRE_JOB_MAX};
-	call_start(j->listener, &j->call, &q, acquire_done, j);
+	struct service_request q = {.url = NULL};
+	struct err err = ERR_INIT;
+	if (j->endpoint->queue->type->acquire(j->endpoint->queue, &j->ref, &q, &err) >= 0) {
+		call_service(j->listener, &j->call, &q, j->endpoint->token, acquire_done, j);
+		return;
+	}
+	service_request_done(&q);
+	log_err(&err);
+	lease_drop(j, LEASE_DROP_FAILED);
 }
 
 static void acknowledge_done(void *context, int result, struct http_response *response, const struct err *failure)
@@ -164,15 +174,17 @@ void lease_begin(struct lease *j)
 	struct err err = ERR_INIT;
 	if (lease_spawn_worker(j, &err) < 0)
 		log_err(&err);
-	if (!j->ref.should_acknowledge || j->endpoint->token == NULL || j->endpoint->session == NULL) {
+	if (j->ref.job != NULL) {
+		acquired(j, TAKE(j->ref.job));
+		return;
+	}
+	struct service_request q = {.url = NULL};
+	if (j->ref.should_acknowledge && j->endpoint->token != NULL && j->endpoint->session != NULL)
+		j->endpoint->queue->type->acknowledge(j->endpoint->queue, j->endpoint->session, &j->ref, &q);
+	if (q.url == NULL) {
 		lease_acquire(j);
 		return;
 	}
 	j->phase = LEASE_ACKNOWLEDGE;
-	_cleanup_json_ json_t *body = json_pack("{s:s}", "runnerRequestId", j->ref.request_id);
-	struct call_request q = {.url = broker_acknowledge_url(j->endpoint->broker, j->endpoint->session, false),
-	                         .token = j->endpoint->token,
-	                         .json = body,
-	                         .timeout_ms = ACKNOWLEDGE_TIMEOUT_MS};
-	call_start(j->listener, &j->call, &q, acknowledge_done, j);
+	call_service(j->listener, &j->call, &q, j->endpoint->token, acknowledge_done, j);
 }

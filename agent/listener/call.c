@@ -70,6 +70,33 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 	str_done(&c->body);
 }
 
+void call_service(struct listener *l, struct call *c, struct service_request *q, const char *token, call_done_fn done,
+                  void *context)
+{
+	call_cancel(c);
+	*c = (struct call){.listener = l, .body = STR_SECRET_INIT(BODY_MAX), .done = done, .context = context};
+	_cleanup_free_ char *text = q->json != NULL ? json_text(q->json) : NULL;
+	service_request_headers(q, token, text != NULL, &c->headers);
+	struct http_request request = {
+		.method = q->method,
+		.url = q->url,
+		.headers = (const char *const *)c->headers.lines,
+		.body = text,
+		.body_len = text != NULL ? strlen(text) : 0,
+		.max_body = q->max_body,
+		.timeout_ms = q->timeout_ms != 0 ? q->timeout_ms : TIMEOUT_MS,
+		.follow = q->version == NULL,
+	};
+	struct err err = ERR_INIT;
+	c->transfer = http_start(l->http, &request, finished, c, &err);
+	service_request_done(q);
+	wire_headers_done(&c->headers);
+	if (c->transfer == NULL) {
+		struct http_response none = {0};
+		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
+	}
+}
+
 int call_result(int result, const struct http_response *response, const struct err *err, const char *what,
                 struct err *ret_err)
 {

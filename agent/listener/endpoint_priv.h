@@ -12,7 +12,11 @@ void endpoint_tell_failure(struct endpoint *e, const struct err *err);
 /* Something that no retry mends: told with its way out. */
 void endpoint_end_with(struct endpoint *e, int exit_code, const struct err *err);
 
+/* The service takes no agent of this age. */
+void endpoint_version_refused(struct endpoint *e, struct err *err);
+
 /* ---- token.c */
+int endpoint_load_key(const struct endpoint *e, struct oauth_key **ret, struct err *err);
 void endpoint_get_token(struct endpoint *e, enum endpoint_step after);
 void endpoint_drop_token(struct endpoint *e);
 /* A 401: one new token at once, then a pause before each further one. */

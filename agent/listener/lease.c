@@ -2,6 +2,7 @@
  * is got: acquire.c; its process: worker.c (protocol 5, 6.1, 6.2). */
 #include "agent/listener/lease_priv.h"
 
+#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -101,13 +102,21 @@ void lease_drop(struct lease *j, enum lease_drop why)
 
 static void lease_complete(struct lease *j);
 
+/* The next of the requests that complete it, or its end. */
 static void complete_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
 	struct lease *j = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "report the job's end", &err);
-	bool gone = result >= 0 &&
-	            (response->status == 401 || wire_run_service_error(response) == 404 || response->status == 404);
+	bool gone =
+		result >= 0 && (response->status == 401 || j->run.type->is_gone(response) || response->status == 404);
+	if (!j->completes_last) {
+		if (r < 0)
+			log_err(&err);
+		j->complete_index++;
+		lease_complete(j);
+		return;
+	}
 	if (r >= 0 || gone || ++j->tries >= COMPLETE_TRIES) {
 		if (r < 0)
 			log_err(&err);
@@ -117,14 +126,64 @@ static void complete_done(void *context, int result, struct http_response *respo
 	j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
 }
 
+static void complete_prepared(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	struct err err = ERR_INIT;
+	int r = call_result(result, response, failure, "ask what the service has", &err);
+	if (r >= 0)
+		r = j->run.type->prepared(&j->run, response, &err);
+	if (r >= 0) {
+		lease_complete(j);
+	} else if (r == ERR_AUTH || ++j->tries >= COMPLETE_TRIES) {
+		log_err(&err);
+		lease_over(j, "Failed");
+	} else {
+		j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
+	}
+}
+
+/* Its worker may have completed it before it ended, unseen. */
+static void inquired(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	(void)failure;
+	char *ended = result >= 0 ? j->run.type->result(response) : NULL;
+	if (ended == NULL) {
+		lease_complete(j);
+		return;
+	}
+	ended[0] = (char)toupper((unsigned char)ended[0]);
+	lease_over(j, ended);
+	free(ended);
+}
+
 static void lease_complete(struct lease *j)
 {
+	struct service_request q = {.url = NULL}, next = {.url = NULL};
+	struct err err = ERR_INIT;
+	j->due_ms = 0;
+	if (j->died_ms != 0 && !j->inquired && j->renewer != NULL && j->renewer->token != NULL &&
+	    j->run.type->inquire(&j->run, &q)) {
+		j->inquired = true;
+		call_service(j->listener, &j->call, &q, j->renewer->token, inquired, j);
+		return;
+	}
+	if (j->run.type->prepare(&j->run, &q)) {
+		call_service(j->listener, &j->call, &q, j->run.token, complete_prepared, j);
+		return;
+	}
 	_cleanup_json_ json_t *completion = runservice_completion(&j->run, j->conclusion);
 	if (j->explanation != NULL)
 		runservice_annotate(completion, "failure", j->explanation);
-	struct call_request q = {.url = wire_url(j->run.url, "completejob"), .token = j->run.token, .json = completion};
-	j->due_ms = 0;
-	call_start(j->listener, &j->call, &q, complete_done, j);
+	if (j->run.type->complete(&j->run, completion, j->complete_index, &q, &err) <= 0) {
+		log_err(&err);
+		lease_over(j, "Failed");
+		return;
+	}
+	j->completes_last = j->run.type->complete(&j->run, completion, j->complete_index + 1, &next, &err) <= 0;
+	service_request_done(&next);
+	call_service(j->listener, &j->call, &q, j->run.token, complete_done, j);
 }
 
 /* Completes it from here, as no worker can. */
@@ -134,7 +193,7 @@ void lease_complete_as(struct lease *j, const char *conclusion, char *explanatio
 	j->conclusion = conclusion;
 	free(j->explanation);
 	j->explanation = explanation;
-	j->tries = 0;
+	j->tries = j->complete_index = 0;
 	lease_close_input(j);
 	if (j->lease_lost)
 		lease_over(j, "Abandoned");
@@ -180,6 +239,28 @@ static void renewal_failed(struct lease *j, const struct err *err)
 		clock_mono_ms() + (j->renew_failures <= 5 ? listener_pause(5000, 15000) : listener_pause(15000, 30000));
 }
 
+static void renew_token_done(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	struct err err = ERR_INIT;
+	if (endpoint_token_read(j->renewer, result, response, failure, &err) == OAUTH_OK)
+		lease_renew(j);
+	else
+		renewal_failed(j, &err);
+}
+
+/* Its token, where that is what the renewals carry, is missing or was refused. */
+static void renew_with_new_token(struct lease *j)
+{
+	struct err err = ERR_INIT;
+	j->renewed_token = true;
+	if (j->renewer == NULL)
+		err_set(&err, ERR_AUTH, "the registration of this job is not here any more");
+	else if (endpoint_token_request(j->renewer, &j->renewal, renew_token_done, j, &err) >= 0)
+		return;
+	renewal_failed(j, &err);
+}
+
 static void renew_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
 	struct lease *j = context;
@@ -189,6 +270,7 @@ static void renew_done(void *context, int result, struct http_response *response
 		r = runservice_read_renewal(response, &j->locked_until_ms, &err);
 	if (r >= 0) {
 		j->renew_failures = 0;
+		j->renewed_token = false;
 		j->renew_due_ms = clock_mono_ms() + registration_pace(RENEW_MS);
 		if (j->phase == LEASE_RENEW) {
 			if (j->endpoint != NULL)
@@ -197,21 +279,28 @@ static void renew_done(void *context, int result, struct http_response *response
 		}
 		return;
 	}
-	if (result >= 0 && wire_run_service_error(response) == 404)
+	if (result >= 0 && j->run.type->is_gone(response))
 		lease_lost(j, "the service does not know the job any more");
+	else if (result >= 0 && response->status == 401 && j->run.type->renewed_by_runner && !j->renewed_token)
+		renew_with_new_token(j);
 	else
 		renewal_failed(j, &err);
 }
 
 void lease_renew(struct lease *j)
 {
-	_cleanup_json_ json_t *body = runservice_renew_body(&j->run);
-	struct call_request q = {.url = wire_url(j->run.url, "renewjob"),
-	                         .token = j->run.token,
-	                         .json = body,
-	                         .timeout_ms = RENEW_TIMEOUT_MS};
+	struct service_request q = {.url = NULL};
+	const char *token = j->run.token;
 	j->renew_due_ms = 0;
-	call_start(j->listener, &j->renewal, &q, renew_done, j);
+	if (j->run.type->renewed_by_runner)
+		token = j->renewer != NULL ? j->renewer->token : NULL;
+	if (token == NULL) {
+		renew_with_new_token(j);
+		return;
+	}
+	j->run.type->renew(&j->run, &q);
+	q.timeout_ms = RENEW_TIMEOUT_MS;
+	call_service(j->listener, &j->renewal, &q, token, renew_done, j);
 }
 
 /* ---- Cancel, shutdown, time. */

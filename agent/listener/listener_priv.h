@@ -2,10 +2,7 @@
 #pragma once
 #include <poll.h>
 
-#include "agent/service/broker.h"
-#include "agent/service/oauth.h"
-#include "agent/service/runservice.h"
-#include "agent/service/wire.h"
+#include "agent/service/queue.h"
 #include "agent/listener/listener.h"
 #include "base/sys/proc.h"
 #include "base/sys/supervisor.h"
@@ -23,6 +20,9 @@ struct call {
 	call_done_fn done;
 	void *context;
 };
+/* A service's request: taken, and freed. token: NULL sends none. */
+void call_service(struct listener *l, struct call *c, struct service_request *q, const char *token, call_done_fn done,
+                  void *context);
 struct call_request {
 	const char *method; /* NULL: GET, or POST with a body */
 	char *url;          /* taken */
@@ -64,8 +64,11 @@ struct endpoint {
 	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
 	char *session;
 	char *left_session; /* of an agent that was killed; deleted before a new one is made */
-	char *broker;       /* URL for polls: the registration's, or after a migration another */
-	int refusals;       /* 401 in a row */
+	struct queue *queue;
+	struct call removal; /* of a message that was dealt with; no poll before its answer */
+	int unread;          /* messages in a row that could not be decrypted */
+	char *last_request;  /* of the last job that was taken; NULL: none was */
+	int refusals;        /* 401 in a row */
 	int conflicts, failures, clock_failures, skips;
 	int64_t unreachable_since_ms; /* first 404 to a session request */
 	int64_t poll_started_ms, answered_wall_ms;
@@ -131,6 +134,11 @@ struct lease {
 	enum lease_phase phase;
 	struct broker_message ref;
 	struct call call, renewal;
+	struct endpoint *renewer; /* whose token the renewals may need; NULL: none is known */
+	bool renewed_token;       /* a new one was asked for since the last good renewal */
+	int complete_index;       /* which of the requests that complete it comes next */
+	bool completes_last;      /* none follows it */
+	bool inquired;            /* the service was asked how the job stands */
 	int tries;
 	int64_t due_ms; /* of the next try in this phase; 0: none */
 	struct run_job run;
@@ -171,10 +179,10 @@ int64_t lease_due(const struct lease *j);
 bool lease_holds_slot(const struct lease *j);
 /* True if its worker accepts messages. A worker of an older release that was taken over does not. */
 bool lease_can_be_told(const struct lease *j);
-/* Takes over a job that a dead agent was running. worker: its process, perhaps still alive. word_signal: the signal by which
+/* Takes over a job that a dead agent was running. renewer: whose job it was; NULL: not known. worker: its process, perhaps still alive. word_signal: the signal by which
  * it gets messages, 0: none. */
-void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-                 int word_signal, const char *user, const char *tracking_id);
+void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renewer, json_t *report, pid_t worker,
+                 uint64_t worker_start, int word_signal, const char *user, const char *tracking_id);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {

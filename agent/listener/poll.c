@@ -23,6 +23,8 @@ static struct lease *find_job(const struct endpoint *e, const char *job_id)
 
 static bool knows_request(const struct endpoint *e, const char *request_id)
 {
+	if (e->last_request != NULL && strcmp(e->last_request, request_id) == 0)
+		return true;
 	for (struct lease *j = e->listener->jobs; j != NULL; j = j->next)
 		if (j->endpoint == e && strcmp(j->ref.request_id, request_id) == 0)
 			return true;
@@ -99,23 +101,34 @@ static const struct lease_events events = {.accepted = job_accepted, .dropped = 
 
 /* ---- Messages. */
 
-/* True when a job was taken up, and polling waits until it is acquired or dropped. */
-static bool take_job(struct endpoint *e, struct broker_message *m)
+/* What becomes of a message. */
+enum handling {
+	HANDLED,
+	HANDLED_AT_ONCE, /* it says where to ask now */
+	LEFT,            /* to another runner: the service is not told that it was dealt with */
+	JOB_TAKEN,       /* polling waits until it is acquired or dropped */
+};
+
+static enum handling take_job(struct endpoint *e, struct broker_message *m)
 {
 	struct listener *l = e->listener;
 	if (knows_request(e, m->request_id)) {
 		log_debug("listen", "%s: the job was announced before", endpoint_place(e));
-		return false;
+		return HANDLED;
 	}
 	if (e->closing || l->stopping || areas_are_full(e) || e->jobs > 0 || (l->options.once && l->once_taken)) {
 		log_debug("listen", "%s: not now; the service gives the job to another runner", endpoint_place(e));
-		return false;
+		return LEFT;
 	}
-	if (m->run_service_url == NULL) {
-		log_warning("listen",
-		            "%s: a job without a run service needs the older protocol; left to another runner",
+	if (!e->queue->type->offers(e->queue, m)) {
+		log_warning("listen", "%s: a job that this queue cannot give; left to another runner",
 		            endpoint_place(e));
-		return false;
+		return LEFT;
+	}
+	/* Its message is all that there is of it: a second one must not run it again. */
+	if (m->job != NULL) {
+		free(e->last_request);
+		e->last_request = xstrdup(m->request_id);
 	}
 	struct lease *j = lease_new(e, &events, m);
 	e->jobs++;
@@ -124,7 +137,7 @@ static bool take_job(struct endpoint *e, struct broker_message *m)
 	j->next = l->jobs;
 	l->jobs = j;
 	listener_start_jobs(l);
-	return j->phase != LEASE_WAITING;
+	return j->phase != LEASE_WAITING ? JOB_TAKEN : HANDLED;
 }
 
 static void shutdown_by_service(struct endpoint *e, const struct broker_message *m)
@@ -135,23 +148,25 @@ static void shutdown_by_service(struct endpoint *e, const struct broker_message 
 	endpoint_close(e);
 }
 
-static void migrate(struct endpoint *e, const struct broker_message *m)
+static enum handling migrate(struct endpoint *e, const struct broker_message *m)
 {
-	if (!str_starts(m->broker_base_url, "https://") && str_starts(e->reg.broker_url, "https://")) {
+	const char *own = e->reg.broker_url != NULL ? e->reg.broker_url : e->reg.server_url;
+	if (!str_starts(m->broker_base_url, "https://") && str_starts(own, "https://")) {
 		log_warning("listen", "%s: refused to move to a queue without TLS", endpoint_place(e));
-		return;
+		return HANDLED;
 	}
+	if (e->queue->type->migrate(e->queue, m->broker_base_url))
+		return HANDLED_AT_ONCE;
 	log_info("listen", "%s: the queue moves to %.200s", endpoint_place(e), m->broker_base_url);
-	free(e->broker);
-	e->broker = xstrdup(m->broker_base_url);
+	return HANDLED;
 }
 
-/* True when polling waits for a job. */
-static bool dispatch(struct endpoint *e, struct broker_message *m)
+static enum handling dispatch(struct endpoint *e, struct broker_message *m)
 {
 	struct lease *j;
 	switch (m->type) {
 	case BROKER_JOB:
+	case BROKER_OLD_JOB:
 		return take_job(e, m);
 	case BROKER_CANCEL:
 		j = find_job(e, m->job_id);
@@ -159,22 +174,18 @@ static bool dispatch(struct endpoint *e, struct broker_message *m)
 			lease_cancel(j, m->timeout_ms);
 		break;
 	case BROKER_MIGRATION:
-		migrate(e, m);
-		break;
+		return migrate(e, m);
 	case BROKER_TOKEN_REFRESH:
 		endpoint_drop_token(e);
 		break;
 	case BROKER_SHUTDOWN:
 		shutdown_by_service(e, m);
 		break;
-	case BROKER_OLD_JOB:
-		log_warning("listen", "%s: a job of the older protocol; left to another runner", endpoint_place(e));
-		break;
 	default:
 		log_debug("listen", "%s: message of type '%.60s' passed over", endpoint_place(e), m->type_name);
 		break;
 	}
-	return false;
+	return HANDLED;
 }
 
 /* An answer without a message: again, but not faster than once a second. */
@@ -185,6 +196,29 @@ static void poll_again(struct endpoint *e, bool had_message)
 		endpoint_enter(e, STEP_POLL);
 	else
 		endpoint_wait_then(e, STEP_POLL, next - now);
+}
+
+/* Another session has another key; the message comes again with it. */
+static void renew_session(struct endpoint *e)
+{
+	free(e->left_session);
+	e->left_session = TAKE(e->session);
+	if (++e->unread > 1)
+		endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
+	else
+		endpoint_enter(e, STEP_SESSION);
+}
+
+/* Whatever it says: a message that was not removed comes again, and is known. */
+static void removed(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct endpoint *e = context;
+	struct err err = ERR_INIT;
+	char line[ERR_FRAME_SIZE * 2];
+	if (call_result(result, response, failure, "remove a message", &err) < 0)
+		log_debug("listen", "%s: %s", endpoint_place(e), err_line(&err, line, sizeof(line)));
+	if (e->step == STEP_POLL && e->due_ms == 0 && !call_is_running(&e->call))
+		endpoint_enter(e, STEP_POLL);
 }
 
 static void poll_succeeded(struct endpoint *e, struct http_response *response)
@@ -204,40 +238,48 @@ static void poll_succeeded(struct endpoint *e, struct http_response *response)
 		poll_again(e, false);
 		return;
 	}
-	if (broker_message_read(str_peek(&response->body), response->body.len, &m, &err) < 0) {
+	int r = e->queue->type->read(e->queue, response, &m, &err);
+	if (r < 0) {
 		char line[ERR_FRAME_SIZE * 2];
 		log_warning("listen", "%s: %s", endpoint_place(e), err_line(&err, line, sizeof(line)));
-		poll_again(e, false);
+		if (r == ERR_AUTH)
+			renew_session(e);
+		else
+			poll_again(e, false);
 		return;
 	}
+	e->unread = 0;
 	e->step = STEP_HOLD;
-	bool hold = dispatch(e, &m);
+	struct service_request removal = {.url = NULL};
+	bool removes = e->queue->type->remove(e->queue, e->session, &m, &removal);
+	enum handling how = dispatch(e, &m);
+	if (removes && how != LEFT && e->step != STEP_ENDED && e->token != NULL)
+		call_service(e->listener, &e->removal, &removal, e->token, removed, e);
+	service_request_done(&removal);
 	broker_message_done(&m);
-	if (!hold && e->step == STEP_HOLD)
-		poll_again(e, e->closing);
+	if (how != JOB_TAKEN && e->step == STEP_HOLD)
+		poll_again(e, e->closing || how == HANDLED_AT_ONCE);
 }
 
-/* What ends a registration, or its session, by the broker's own words. True when that was dealt with. */
+/* What ends a registration, or its session, by the service's own words. True when that was dealt with. */
 static bool poll_ended(struct endpoint *e, const struct http_response *response, struct err *err)
 {
-	switch (wire_broker_error(response)) {
-	case BROKER_ERROR_RUNNER_NOT_FOUND:
+	switch (e->queue->type->poll_error(e->queue, response)) {
+	case QUEUE_UNAUTHORIZED:
+		endpoint_refused(e, STEP_POLL, err);
+		return true;
+	case QUEUE_RUNNER_GONE:
 		log_warning("listen", "%s: the runner '%s' was deleted on the server", endpoint_place(e), e->reg.name);
 		e->forget = e->keep_session = true;
 		endpoint_close(e);
 		return true;
-	case BROKER_ERROR_VERSION_TOO_OLD:
-		err_hint(err, ERR_PROTOCOL, "a newer release of davit is needed");
-		endpoint_end_with(e,
-		                  wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"))
-		                          ? LISTEN_VERSION
-		                          : LISTEN_TERMINATED,
-		                  err);
+	case QUEUE_VERSION_TOO_OLD:
+		endpoint_version_refused(e, err);
 		return true;
-	case BROKER_ERROR_DEPROVISIONED:
+	case QUEUE_DEPROVISIONED:
 		endpoint_close(e);
 		return true;
-	case BROKER_ERROR_SESSION_INVALID:
+	case QUEUE_SESSION_EXPIRED:
 		log_info("listen", "%s: the session has expired; making a new one", endpoint_place(e));
 		free(TAKE(e->session));
 		/* A service that ends every session at once must not be asked without end. */
@@ -262,10 +304,6 @@ static void poll_done(void *context, int result, struct http_response *response,
 		poll_succeeded(e, response);
 		return;
 	}
-	if (result >= 0 && response->status == 401) {
-		endpoint_refused(e, STEP_POLL, &err);
-		return;
-	}
 	if (result >= 0 && poll_ended(e, response, &err))
 		return;
 	/* A poll that the service held until our own limit is an empty one. */
@@ -281,13 +319,18 @@ static void poll_done(void *context, int result, struct http_response *response,
 
 void endpoint_poll(struct endpoint *e)
 {
+	struct service_request q = {.url = NULL};
+	struct err err = ERR_INIT;
+	/* The message that was dealt with is taken away first: the service may give it again. */
+	if (call_is_running(&e->removal))
+		return;
 	e->poll_started_ms = clock_mono_ms();
 	e->polled_busy = endpoint_is_busy(e);
-	struct call_request q = {
-		.url = broker_poll_url(e->broker, e->session, e->polled_busy, true),
-		.token = e->token,
-		.timeout_ms = POLL_TIMEOUT_MS,
-		.max_body = WIRE_MESSAGE_MAX,
-	};
-	call_start(e->listener, &e->call, &q, poll_done, e);
+	if (e->queue->type->poll(e->queue, e->session, e->polled_busy, &q, &err) >= 0) {
+		call_service(e->listener, &e->call, &q, e->token, poll_done, e);
+		return;
+	}
+	service_request_done(&q);
+	endpoint_tell_failure(e, &err);
+	endpoint_wait_then(e, STEP_POLL, registration_pace(RETRY_MS));
 }

@@ -292,13 +292,9 @@ void recovery_keep_job(const struct lease *j)
 		return;
 	_cleanup_json_ json_t *record = json_object();
 	json_object_set_new(record, "format", json_integer(1));
-	json_object_set_new(record, "url", json_string(j->run.url));
-	json_object_set_new(record, "token", json_string(j->run.token));
-	json_object_set_new(record, "plan_id", json_string(j->run.plan_id));
-	json_object_set_new(record, "job_id", json_string(j->run.job_id));
-	json_object_set_new(record, "name", json_string(j->run.name));
-	if (j->run.billing_owner_id != NULL)
-		json_object_set_new(record, "billing_owner_id", json_string(j->run.billing_owner_id));
+	run_job_write(&j->run, record);
+	if (j->renewer != NULL)
+		json_set_string(record, "registration", j->renewer->id);
 	if (j->user != NULL)
 		json_object_set_new(record, "user", json_string(j->user));
 	json_object_set_new(record, "tracking_id", json_string(j->tracking_id));
@@ -322,9 +318,13 @@ void recovery_forget_job(const struct lease *j)
 	(void)seal_erase(j->listener->store->dir, id, NULL);
 }
 
-static char *copy(const json_t *record, const char *key)
+/* The registration that a job came by; NULL: it is not here any more, or the record does not say. */
+static struct endpoint *endpoint_of(const struct listener *l, const char *id)
 {
-	return xstrdup(json_get_string(record, key));
+	for (size_t i = 0; id != NULL && i < l->endpoint_count; i++)
+		if (l->endpoints[i]->id != NULL && strcmp(l->endpoints[i]->id, id) == 0)
+			return l->endpoints[i];
+	return NULL;
 }
 
 static void adopt(struct listener *l, const char *id)
@@ -341,18 +341,13 @@ static void adopt(struct listener *l, const char *id)
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;
 	}
-	struct run_job run = {.url = copy(record, "url"),
-	                      .token = copy(record, "token"),
-	                      .plan_id = copy(record, "plan_id"),
-	                      .job_id = copy(record, "job_id"),
-	                      .name = copy(record, "name"),
-	                      .billing_owner_id = copy(record, "billing_owner_id")};
-	if (run.url == NULL || run.token == NULL || run.plan_id == NULL || run.job_id == NULL || run.name == NULL) {
-		run_job_done(&run);
+	struct run_job run = {.url = NULL};
+	if (run_job_load(record, &run, &err) < 0) {
 		(void)seal_erase(l->store->dir, id, NULL);
 		return;
 	}
-	lease_adopt(l, &run, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
+	struct endpoint *renewer = endpoint_of(l, json_get_string(record, "registration"));
+	lease_adopt(l, &run, renewer, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
 	            (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
 	            json_get_string(record, "user"), json_get_string(record, "tracking_id"));
 }

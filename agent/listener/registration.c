@@ -8,7 +8,6 @@
 enum {
 	RETRY_MS = 30000,
 	CONFLICTS_MAX = 8,
-	DELETE_TIMEOUT_MS = 30000,
 	LOST_AFTER_MS = 5 * 60 * 1000, /* a session that is "not found" for so long is worth a message */
 };
 
@@ -23,7 +22,7 @@ struct endpoint *endpoint_new(struct listener *l, const char *id, struct registr
 		e->key = *key;
 		*key = (struct str){.max = key->max, .wipe = true};
 	}
-	e->broker = xstrdup(e->reg.broker_url);
+	e->queue = queue_new(&e->reg);
 	if (id != NULL && l->store != NULL)
 		e->left_session = records_read_session(l->store, id);
 	e->exit_code = LISTEN_DONE;
@@ -35,13 +34,15 @@ struct endpoint *endpoint_new(struct listener *l, const char *id, struct registr
 void endpoint_free(struct endpoint *e)
 {
 	call_cancel(&e->call);
+	call_cancel(&e->removal);
 	endpoint_drop_token(e);
 	proc_done(&e->renewal);
 	closep(&e->renewal_fd);
 	free(e->id);
 	free(e->session);
 	free(e->left_session);
-	free(e->broker);
+	queue_free(e->queue);
+	free(e->last_request);
 	free(e->area);
 	str_done(&e->key);
 	registration_done(&e->reg);
@@ -96,6 +97,7 @@ void endpoint_end(struct endpoint *e, int exit_code)
 	if (e->step == STEP_ENDED)
 		return;
 	call_cancel(&e->call);
+	call_cancel(&e->removal);
 	endpoint_drop_token(e);
 	e->due_ms = 0;
 	e->step = STEP_ENDED;
@@ -123,6 +125,13 @@ void endpoint_end_with(struct endpoint *e, int exit_code, const struct err *err)
 
 /* ---- Session. */
 
+void endpoint_version_refused(struct endpoint *e, struct err *err)
+{
+	bool own_code = wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"));
+	err_hint(err, ERR_PROTOCOL, "a newer release of davit is needed");
+	endpoint_end_with(e, own_code ? LISTEN_VERSION : LISTEN_TERMINATED, err);
+}
+
 static void session_made(struct endpoint *e)
 {
 	if (e->told_error)
@@ -143,19 +152,26 @@ static void session_made(struct endpoint *e)
 	endpoint_enter(e, STEP_POLL);
 }
 
-static void session_refused(struct endpoint *e, const struct http_response *response, struct err *err)
+static void session_refused(struct endpoint *e, enum queue_error why, struct err *err)
 {
-	switch (response->status) {
-	case 401:
+	switch (why) {
+	case QUEUE_UNAUTHORIZED:
 		endpoint_refused(e, STEP_SESSION, err);
 		return;
-	case 403:
+	case QUEUE_VERSION_TOO_OLD:
+		endpoint_version_refused(e, err);
+		return;
+	case QUEUE_RUNNER_GONE:
+	case QUEUE_FORBIDDEN:
 		err_hint(err, ERR_AUTH,
 		         "the service does not allow this runner to listen; look at it in the settings of %s",
 		         endpoint_place(e));
 		endpoint_end_with(e, LISTEN_TERMINATED, err);
 		return;
-	case 409:
+	case QUEUE_DEPROVISIONED:
+		endpoint_close(e);
+		return;
+	case QUEUE_CONFLICT:
 		if (++e->conflicts >= CONFLICTS_MAX) {
 			err_hint(err, ERR_EXISTS,
 			         "another process listens under the name '%s'; stop it, or configure with another "
@@ -165,7 +181,7 @@ static void session_refused(struct endpoint *e, const struct http_response *resp
 			return;
 		}
 		break;
-	case 404:
+	case QUEUE_UNKNOWN:
 		if (e->unreachable_since_ms == 0)
 			e->unreachable_since_ms = clock_mono_ms();
 		else if (clock_mono_ms() - e->unreachable_since_ms > registration_pace(LOST_AFTER_MS)) {
@@ -183,29 +199,44 @@ static void session_refused(struct endpoint *e, const struct http_response *resp
 	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
 }
 
+static int read_session(struct endpoint *e, const struct http_response *response, struct err *err)
+{
+	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
+	int r = e->queue->type->needs_key ? endpoint_load_key(e, &key, err) : 0;
+	free(TAKE(e->session));
+	return r < 0 ? r : e->queue->type->opened(e->queue, response, key, &e->session, err);
+}
+
 static void session_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
 	struct endpoint *e = context;
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "create a session", &err);
+	if (r < 0) {
+		session_refused(e, result >= 0 ? e->queue->type->session_error(response) : QUEUE_FAILED, &err);
+		return;
+	}
+	if (read_session(e, response, &err) >= 0) {
+		session_made(e);
+		return;
+	}
+	endpoint_tell_failure(e, &err);
+	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
+}
+
+static void queue_prepared(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct endpoint *e = context;
+	struct err err = ERR_INIT;
+	int r = call_result(result, response, failure, "ask what the service has", &err);
+	if (r >= 0)
+		r = e->queue->type->prepared(e->queue, response, &err);
 	if (r >= 0) {
-		free(TAKE(e->session));
-		r = broker_read_session(response, &e->session, &err);
-		if (r >= 0) {
-			session_made(e);
-			return;
-		}
-		endpoint_tell_failure(e, &err);
-		endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
+		endpoint_enter(e, STEP_SESSION);
 		return;
 	}
-	if (result >= 0 && wire_broker_error(response) == BROKER_ERROR_VERSION_TOO_OLD) {
-		bool own_code = wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"));
-		err_hint(&err, ERR_PROTOCOL, "a newer release of davit is needed");
-		endpoint_end_with(e, own_code ? LISTEN_VERSION : LISTEN_TERMINATED, &err);
-		return;
-	}
-	session_refused(e, response, &err);
+	endpoint_tell_failure(e, &err);
+	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
 }
 
 static void left_deleted(void *context, int result, struct http_response *response, const struct err *failure)
@@ -218,27 +249,43 @@ static void left_deleted(void *context, int result, struct http_response *respon
 	endpoint_enter(e, STEP_SESSION);
 }
 
+/* A request of the queue that cannot even be made is tried again: another registration may serve jobs meanwhile. */
+static void cannot_ask(struct endpoint *e, struct service_request *q, const struct err *err)
+{
+	service_request_done(q);
+	endpoint_tell_failure(e, err);
+	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
+}
+
 /* An agent that was killed left its session open; this one holds the lock of the registration, so nobody else uses it.
  */
 static void delete_left_session(struct endpoint *e)
 {
 	_cleanup_free_ char *left = TAKE(e->left_session);
-	struct call_request q = {.method = "DELETE",
-	                         .url = broker_session_url(e->reg.broker_url, left),
-	                         .token = e->token,
-	                         .timeout_ms = DELETE_TIMEOUT_MS};
-	call_start(e->listener, &e->call, &q, left_deleted, e);
+	struct service_request q = {.url = NULL};
+	struct err err = ERR_INIT;
+	if (e->queue->type->close(e->queue, left, &q, &err) < 0)
+		cannot_ask(e, &q, &err);
+	else
+		call_service(e->listener, &e->call, &q, e->token, left_deleted, e);
 }
 
 static void create_session(struct endpoint *e)
 {
+	struct service_request q = {.url = NULL};
+	struct err err = ERR_INIT;
+	if (e->queue->type->prepare(e->queue, &q)) {
+		call_service(e->listener, &e->call, &q, q.caller == AS_RUNNER ? e->token : NULL, queue_prepared, e);
+		return;
+	}
 	if (e->left_session != NULL) {
 		delete_left_session(e);
 		return;
 	}
-	_cleanup_json_ json_t *body = broker_session_body(&e->reg);
-	struct call_request q = {.url = broker_session_url(e->reg.broker_url, NULL), .token = e->token, .json = body};
-	call_start(e->listener, &e->call, &q, session_done, e);
+	if (e->queue->type->open(e->queue, &q, &err) < 0)
+		cannot_ask(e, &q, &err);
+	else
+		call_service(e->listener, &e->call, &q, e->token, session_done, e);
 }
 
 static void delete_done(void *context, int result, struct http_response *response, const struct err *failure)
@@ -259,11 +306,14 @@ static void delete_session(struct endpoint *e)
 		endpoint_end(e, LISTEN_DONE);
 		return;
 	}
-	struct call_request q = {.method = "DELETE",
-	                         .url = broker_session_url(e->reg.broker_url, e->session),
-	                         .token = e->token,
-	                         .timeout_ms = DELETE_TIMEOUT_MS};
-	call_start(e->listener, &e->call, &q, delete_done, e);
+	struct service_request q = {.url = NULL};
+	struct err err = ERR_INIT;
+	if (e->queue->type->close(e->queue, e->session, &q, &err) >= 0) {
+		call_service(e->listener, &e->call, &q, e->token, delete_done, e);
+		return;
+	}
+	service_request_done(&q);
+	endpoint_end(e, LISTEN_DONE);
 }
 
 /* ---- The machine. */

@@ -52,8 +52,8 @@ static int reload(struct endpoint *e, struct err *err)
 	reg.worker_user = TAKE(e->reg.worker_user);
 	registration_done(&e->reg);
 	e->reg = reg;
-	free(e->broker);
-	e->broker = xstrdup(reg.broker_url);
+	queue_free(e->queue);
+	e->queue = queue_new(&e->reg);
 	free(TAKE(e->left_session));
 	endpoint_drop_token(e);
 	return 0;

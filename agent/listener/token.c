@@ -14,7 +14,7 @@ void endpoint_drop_token(struct endpoint *e)
 	e->token_refresh_ms = 0;
 }
 
-static int load_key(const struct endpoint *e, struct oauth_key **ret, struct err *err)
+int endpoint_load_key(const struct endpoint *e, struct oauth_key **ret, struct err *err)
 {
 	if (e->key.len > 0)
 		return oauth_key_read_pem(str_peek(&e->key), e->key.len, ret, err);
@@ -30,7 +30,7 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 {
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
 	_cleanup_(str_done) struct str assertion = STR_SECRET_INIT(16 << 10), form = STR_SECRET_INIT(64 << 10);
-	int r = load_key(e, &key, err);
+	int r = endpoint_load_key(e, &key, err);
 	if (r >= 0)
 		r = oauth_assertion(key, e->reg.client_id, e->reg.authorization_url, e->reg.pss, clock_wall_ms(),
 		                    &assertion, err);

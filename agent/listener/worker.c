@@ -248,11 +248,12 @@ void lease_worker_ended(struct lease *j)
 	                              "unknown."));
 }
 
-void lease_adopt(struct listener *l, struct run_job *run, json_t *report, pid_t worker, uint64_t worker_start,
-                 int word_signal, const char *user, const char *tracking_id)
+void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renewer, json_t *report, pid_t worker,
+                 uint64_t worker_start, int word_signal, const char *user, const char *tracking_id)
 {
 	struct lease *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
+	j->renewer = renewer;
 	j->result = -1;
 	j->run = *run;
 	*run = (struct run_job){0};

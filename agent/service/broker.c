@@ -131,6 +131,11 @@ static int read_body(const json_t *body, struct broker_message *m, struct err *e
 	switch (m->type) {
 	case BROKER_JOB:
 		return read_job(body, m, err);
+	case BROKER_OLD_JOB:
+		if (!json_is_object(body))
+			return 0;
+		m->job = json_incref((json_t *)(uintptr_t)body);
+		return take_text(body, "jobId", true, &m->request_id, err);
 	case BROKER_CANCEL:
 		m->timeout_ms = wire_duration_ms(wire_string(body, "timeout"), 5 * 60 * 1000);
 		return take_text(body, "jobId", true, &m->job_id, err);
@@ -149,20 +154,16 @@ static int read_body(const json_t *body, struct broker_message *m, struct err *e
 	}
 }
 
-/* The inner document: JSON in a string, perhaps after a byte order mark. Absent for messages that need only their
- * type. */
-static int parse_body(const json_t *message, struct broker_message *m, struct err *err)
+/* What the inner document, JSON in a string, says, perhaps after a byte order mark. Absent for messages that need only their type. */
+static int parse_body(const char *data, size_t len, size_t max, struct broker_message *m, struct err *err)
 {
-	const json_t *text = wire_get(message, "body");
-	const char *data = json_string_value(text);
-	size_t len = json_string_length(text);
 	if (data != NULL && len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
 		data += 3;
 		len -= 3;
 	}
 	_cleanup_json_ json_t *body = NULL;
 	if (data != NULL && len > 0) {
-		int r = json_parse(data, len, WIRE_MESSAGE_MAX, &body, err);
+		int r = json_parse(data, len, max, &body, err);
 		if (r < 0 &&
 		    (m->type == BROKER_UNKNOWN || m->type == BROKER_TOKEN_REFRESH || m->type == BROKER_OLD_JOB)) {
 			err_clear(err);
@@ -172,6 +173,24 @@ static int parse_body(const json_t *message, struct broker_message *m, struct er
 			return err_wrap(err, ERR_PROTOCOL, "body");
 	}
 	return read_body(body, m, err);
+}
+
+int broker_message_of(const json_t *message, const char *body, size_t len, size_t max, struct broker_message *ret,
+                      struct err *err)
+{
+	const char *name = wire_string(message, "messageType");
+	if (name == NULL || strlen(name) > TEXT_MAX)
+		return err_set(err, ERR_PROTOCOL, "the broker's message has no messageType");
+	struct broker_message m = {
+		.type = type_of(name), .type_name = xstrdup(name), .id = wire_int(message, "messageId", 0)};
+	int r = parse_body(body, len, max, &m, err);
+	if (r < 0) {
+		err_wrap(err, r, "read a message of type '%.60s'", name);
+		broker_message_done(&m);
+		return r;
+	}
+	*ret = m;
+	return 0;
 }
 
 int broker_message_read(const char *data, size_t len, struct broker_message *ret, struct err *err)
@@ -184,24 +203,15 @@ int broker_message_read(const char *data, size_t len, struct broker_message *ret
 	int r = json_parse(data, len, WIRE_MESSAGE_MAX, &message, err);
 	if (r < 0)
 		return err_wrap(err, r == ERR_LIMIT ? r : ERR_PROTOCOL, "read a message of the broker");
-	const char *name = wire_string(message, "messageType");
-	if (name == NULL || strlen(name) > TEXT_MAX)
-		return err_set(err, ERR_PROTOCOL, "the broker's message has no messageType");
-	struct broker_message m = {
-		.type = type_of(name), .type_name = xstrdup(name), .id = wire_int(message, "messageId", 0)};
-	r = parse_body(message, &m, err);
-	if (r < 0) {
-		err_wrap(err, r, "read a message of type '%.60s'", name);
-		broker_message_done(&m);
-		return r;
-	}
-	*ret = m;
-	return 0;
+	const json_t *body = wire_get(message, "body");
+	return broker_message_of(message, json_string_value(body), json_string_length(body), WIRE_MESSAGE_MAX, ret,
+	                         err);
 }
 
 void broker_message_done(struct broker_message *m)
 {
 	free(m->type_name);
+	json_decref(m->job);
 	free(m->request_id);
 	free(m->run_service_url);
 	free(m->billing_owner_id);

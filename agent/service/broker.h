@@ -26,7 +26,8 @@ struct broker_message {
 	enum broker_message_type type;
 	char *type_name;
 	int64_t id;             /* 0: not given */
-	char *request_id;       /* job: runner_request_id */
+	char *request_id;       /* job: runner_request_id; of the older kind its jobId */
+	json_t *job;            /* of the older kind: the job's whole message */
 	char *run_service_url;  /* job; NULL: only by the older protocol */
 	char *billing_owner_id; /* job; NULL */
 	bool should_acknowledge;
@@ -37,4 +38,7 @@ struct broker_message {
 };
 /* Any bytes. ERR_PROTOCOL: not a message, or one without what its type needs; ERR_LIMIT: too large. */
 int broker_message_read(const char *data, size_t len, struct broker_message *ret, struct err *err);
+/* The same of a message that is read already, with the text of its body, which lay in it or was decrypted; max: of that. */
+int broker_message_of(const json_t *message, const char *body, size_t len, size_t max, struct broker_message *ret,
+                      struct err *err);
 void broker_message_done(struct broker_message *m);

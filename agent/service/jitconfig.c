@@ -66,12 +66,11 @@ static int read_runner(const json_t *runner, struct registration *reg, struct er
 	reg->disable_update = wire_bool(runner, "disableUpdate", false);
 	if (reg->name == NULL)
 		return err_set(err, ERR_INVALID, ".runner has no agentName");
-	if (!wire_bool(runner, "useV2Flow", false) || reg->broker_url == NULL) {
-		err_set(err, ERR_UNSUPPORTED,
-		        "the configuration is for the older runner protocol (no useV2Flow with serverUrlV2)");
-		return err_hint(err, ERR_UNSUPPORTED,
-		                "this release speaks the protocol of github.com and *.ghe.com only");
-	}
+	bool broker = wire_bool(runner, "useV2Flow", false);
+	if (broker ? reg->broker_url == NULL : reg->server_url == NULL)
+		return err_set(err, ERR_INVALID, ".runner has no %s", broker ? "serverUrlV2" : "serverUrl");
+	if (!broker)
+		free(TAKE(reg->broker_url));
 	return 0;
 }
 

@@ -4,7 +4,14 @@
 
 enum { MESSAGES_MAX = 2000 };
 
-char *launch_url(const char *endpoint, const struct run_job *job)
+int launch_request(const struct run_job *job, const json_t *message, const json_t *actions, struct service_request *ret,
+                   struct err *err)
+{
+	return job->type->actions(job, message, actions, ret, err);
+}
+
+/* On the origin of the endpoint. free() */
+static char *url_of(const char *endpoint, const struct run_job *job)
 {
 	const char *host = strstr(endpoint, "://");
 	size_t origin = host == NULL ? strlen(endpoint) : (size_t)(host + 3 - endpoint) + strcspn(host + 3, "/?#");
@@ -12,13 +19,36 @@ char *launch_url(const char *endpoint, const struct run_job *job)
 	                 job->job_id);
 }
 
-json_t *launch_body(const json_t *actions, const json_t *dependencies)
+int launch_of_run_service(const struct run_job *job, const json_t *message, const json_t *actions,
+                          struct service_request *ret, struct err *err)
 {
-	json_t *body = json_object();
-	json_object_set(body, "actions", (json_t *)(uintptr_t)actions);
+	const char *endpoint =
+		wire_string(wire_get(wire_get(message, "variables"), "system.github.launch_endpoint"), "value");
+	const json_t *dependencies = wire_get(message, "dependencies");
+	if (endpoint == NULL || endpoint[0] == '\0')
+		return err_set(err, ERR_PROTOCOL, "the job's message names no service that resolves actions");
+	*ret = (struct service_request){.url = url_of(endpoint, job), .json = json_object(), .caller = AS_JOB};
+	json_object_set(ret->json, "actions", (json_t *)(uintptr_t)actions);
 	if (json_array_size(dependencies) > 0)
-		json_object_set(body, "actions_dependencies", (json_t *)(uintptr_t)dependencies);
-	return body;
+		json_object_set(ret->json, "actions_dependencies", (json_t *)(uintptr_t)dependencies);
+	return 0;
+}
+
+/* The older services spell it otherwise; readers need one form. */
+static void spell(json_t *info)
+{
+	static const struct {
+		const char *from, *to;
+	} names[] = {{"nameWithOwner", "name"},
+	             {"ref", "version"},
+	             {"resolvedNameWithOwner", "resolved_name"},
+	             {"resolvedSha", "resolved_sha"},
+	             {"tarballUrl", "tar_url"}};
+	for (size_t i = 0; json_is_object(info) && i < ARRAY_SIZE(names); i++) {
+		json_t *value = wire_get(info, names[i].from);
+		if (value != NULL && json_object_get(info, names[i].to) == NULL)
+			json_object_set(info, names[i].to, value);
+	}
 }
 
 /* The service's own sentences, one an action. */
@@ -56,6 +86,9 @@ int launch_read(const struct http_response *response, bool helpful, json_t **ret
 	json_t *actions = wire_get(answer, "actions");
 	if (!json_is_object(actions))
 		return err_set(err, ERR_PROTOCOL, "the answer about actions has no 'actions'");
+	const char *key;
+	json_t *info;
+	json_object_foreach(actions, key, info) spell(info);
 	*ret = json_incref(actions);
 	return 0;
 }

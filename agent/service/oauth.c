@@ -156,6 +156,40 @@ char *oauth_key_public_xml(const struct oauth_key *key)
 	return str_take(&out);
 }
 
+static json_t *element(const char *xml, const char *open, const char *close)
+{
+	const char *start = strstr(xml, open), *end = start == NULL ? NULL : strstr(start, close);
+	return end == NULL ? NULL : json_stringn(start + strlen(open), (size_t)(end - start) - strlen(open));
+}
+
+json_t *oauth_public_numbers(const char *public_xml)
+{
+	_cleanup_json_ json_t *modulus = element(public_xml, "<Modulus>", "</Modulus>"),
+			      *exponent = element(public_xml, "<Exponent>", "</Exponent>");
+	return modulus == NULL || exponent == NULL ? NULL
+	                                           : json_pack("{s:O, s:O}", "exponent", exponent, "modulus", modulus);
+}
+
+int oauth_key_decrypt(const struct oauth_key *key, const void *data, size_t len, bool sha256, struct str *out,
+                      struct err *err)
+{
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key->pkey, NULL);
+	const EVP_MD *digest = sha256 ? EVP_sha256() : EVP_sha1();
+	unsigned char plain[KEY_BYTES_MAX];
+	size_t size = sizeof(plain);
+	bool fine = context != NULL && EVP_PKEY_get_size(key->pkey) <= KEY_BYTES_MAX &&
+	            EVP_PKEY_decrypt_init(context) == 1 &&
+	            EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) == 1 &&
+	            EVP_PKEY_CTX_set_rsa_oaep_md(context, digest) == 1 &&
+	            EVP_PKEY_CTX_set_rsa_mgf1_md(context, digest) == 1 &&
+	            EVP_PKEY_decrypt(context, plain, &size, data, len) == 1;
+	EVP_PKEY_CTX_free(context);
+	if (fine)
+		str_append_n(out, plain, size);
+	explicit_bzero(plain, sizeof(plain));
+	return fine ? 0 : ssl_error(err, ERR_AUTH, "decrypt with the runner's key");
+}
+
 void oauth_key_free(struct oauth_key *key)
 {
 	if (key == NULL)

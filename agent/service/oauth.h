@@ -12,6 +12,11 @@ int oauth_key_read_params(const json_t *params, struct oauth_key **ret, struct e
 int oauth_key_write_pem(const struct oauth_key *key, struct str *out, struct err *err); /* out: wipe */
 /* "<RSAKeyValue><Modulus>…" [1.8]. free() */
 char *oauth_key_public_xml(const struct oauth_key *key);
+/* RSA-OAEP with SHA-256 or SHA-1 (for the hash and MGF1) and no label [3.1]. out: wipe. ERR_AUTH: not for this key. */
+int oauth_key_decrypt(const struct oauth_key *key, const void *data, size_t len, bool sha256, struct str *out,
+                      struct err *err);
+/* Modulus and exponent, base64 of big-endian numbers [1.8]: {"exponent", "modulus"} from the form in XML. New; NULL: no such form. */
+json_t *oauth_public_numbers(const char *public_xml);
 void oauth_key_free(struct oauth_key *key);
 void oauth_key_freep(struct oauth_key **key);
 

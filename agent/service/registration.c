@@ -1,8 +1,8 @@
-#include "agent/service/registration.h"
+#include "agent/service/registration_priv.h"
 
 #include <strings.h>
 
-#include "agent/service/urls.h"
+#include "agent/service/v1_locations.h"
 #include "agent/service/wire.h"
 #include "base/secret/base64.h"
 #include "base/core/rand.h"
@@ -18,6 +18,7 @@ void registration_done(struct registration *r)
 	free(r->work);
 	free(r->server_url);
 	free(r->broker_url);
+	free(r->generation);
 	free(r->client_id);
 	free(r->authorization_url);
 	free(r->token_url);
@@ -68,23 +69,12 @@ struct text_member {
 #name, offsetof(struct registration, name), need                                                       \
 	}
 static const struct text_member members[] = {
-	MEMBER(url, false),
-	MEMBER(name, true),
-	MEMBER(group, false),
-	MEMBER(work, true),
-	MEMBER(server_url, false),
-	MEMBER(broker_url, true),
-	MEMBER(client_id, true),
-	MEMBER(authorization_url, true),
-	MEMBER(token_url, false),
-	MEMBER(worker_user, false),
-	MEMBER(actions_repository, false),
-	MEMBER(native, false),
-	MEMBER(on_failure, false),
-	MEMBER(isolation, false),
-	MEMBER(actions, false),
-	MEMBER(node, false),
-	MEMBER(credential, false),
+	MEMBER(url, false),        MEMBER(name, true),         MEMBER(group, false),
+	MEMBER(work, true),        MEMBER(server_url, false),  MEMBER(broker_url, false),
+	MEMBER(generation, false), MEMBER(client_id, true),    MEMBER(authorization_url, true),
+	MEMBER(token_url, false),  MEMBER(worker_user, false), MEMBER(actions_repository, false),
+	MEMBER(native, false),     MEMBER(on_failure, false),  MEMBER(isolation, false),
+	MEMBER(actions, false),    MEMBER(node, false),        MEMBER(credential, false),
 };
 #undef MEMBER
 
@@ -122,6 +112,8 @@ static int read_members(const json_t *record, struct registration *r, struct err
 			return err_set(err, ERR_INVALID, "the registration lacks '%s'", members[i].key);
 		*member_of(r, &members[i]) = xstrdup(text);
 	}
+	if (r->broker_url == NULL && r->server_url == NULL)
+		return err_set(err, ERR_INVALID, "the registration lacks 'broker_url'");
 	const char *signature = json_get_string(record, "signature");
 	r->pss = signature == NULL || strcmp(signature, "RS256") != 0;
 	if (!json_is_integer(json_object_get(record, "id")))
@@ -157,13 +149,6 @@ int registration_from_json(const json_t *record, struct registration *ret, struc
 
 /* ---- Calls to the REST API. They block: only `configure` and `remove` make them. */
 
-struct rest {
-	struct http *http;
-	struct wait *wait;
-	const char *token; /* registration or removal token */
-	char *management;  /* token from runner-registration, tried if the first is refused [10.4] */
-};
-
 static int call_once(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
                      const char *body, struct http_response *ret, struct err *err)
 {
@@ -181,6 +166,12 @@ static int call_once(struct rest *rest, const char *method, const char *url, con
 	return http_perform(rest->http, &request, rest->wait, ret, err);
 }
 
+bool registration_pause(struct rest *rest)
+{
+	struct err ignored = ERR_INIT;
+	return wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)), &ignored) >= 0;
+}
+
 static bool is_success(const struct http_response *response)
 {
 	return response->status >= 200 && response->status < 300;
@@ -193,12 +184,8 @@ static int call(struct rest *rest, const char *method, const char *url, const ch
 {
 	int r = ERR_INTERNAL;
 	for (int try = 0; try < TRIES; try++) {
-		if (try > 0) {
-			struct err ignored = ERR_INIT;
-			if (wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)),
-			            &ignored) < 0)
-				break;
-		}
+		if (try > 0 && !registration_pause(rest))
+			break;
 		http_response_done(ret);
 		err_clear(err);
 		r = call_once(rest, method, url, scheme, token, body, ret, err);
@@ -285,10 +272,13 @@ static int hint_token(struct err *err, int r, const struct github_url *u)
 	return r;
 }
 
-/* runner-registration [1.6]: finds the protocol and the service. */
-static int hello(struct rest *rest, const struct github_url *u, struct registration *reg, struct err *err)
+/* The generation that a registration was made with. */
+static const struct registration_type *type_of(const char *generation);
+
+int registration_hello(struct rest *rest, const struct github_url *u, const char *event, struct registration *reg,
+                       struct err *err)
 {
-	_cleanup_json_ json_t *ask = json_pack("{s:s, s:s}", "url", u->url, "runner_event", "register"), *answer = NULL;
+	_cleanup_json_ json_t *ask = json_pack("{s:s, s:s}", "url", u->url, "runner_event", event), *answer = NULL;
 	_cleanup_free_ char *body = json_text(ask), *url = wire_url(u->api, "actions/runner-registration");
 	struct http_response response = {0};
 	int r = call(rest, "POST", url, "RemoteAuth", rest->token, body, "ask for the registration", &response, err);
@@ -298,19 +288,17 @@ static int hello(struct rest *rest, const struct github_url *u, struct registrat
 	if (r < 0)
 		return hint_token(err, r, u);
 	rest->management = xstrdup(wire_string(answer, "token"));
+	free(reg->server_url);
 	reg->server_url = xstrdup(wire_string(answer, "url"));
 	if (!u->hosted && reg->server_url != NULL && !github_url_same_site(u, reg->server_url))
 		return err_set(err, ERR_PROTOCOL, "%s answered with a service on another site, %.200s", u->authority,
 		               reg->server_url);
-	if (!wire_bool(answer, "use_v2_flow", false)) {
-		err_set(err, ERR_UNSUPPORTED, "%s wants the older runner protocol", u->authority);
-		return err_hint(err, ERR_UNSUPPORTED,
-		                "this release speaks the protocol of github.com and *.ghe.com only");
-	}
+	rest->type = type_of(wire_bool(answer, "use_v2_flow", false) ? NULL : "v1");
 	return 0;
 }
 
-static int choose_group(const json_t *groups, const char *wanted, struct registration *reg, struct err *err)
+static int choose_group(const struct rest *rest, const json_t *groups, const char *wanted, struct registration *reg,
+                        struct err *err)
 {
 	_cleanup_(strv_done) struct strv names = {0};
 	size_t i;
@@ -318,10 +306,11 @@ static int choose_group(const json_t *groups, const char *wanted, struct registr
 	json_array_foreach((json_t *)groups, i, group)
 	{
 		const char *name = wire_string(group, "name");
-		if (name == NULL || wire_bool(group, "is_hosted", false))
+		if (name == NULL || wire_bool(group, rest->type->hosted_member, false))
 			continue;
 		strv_add(&names, name);
-		if (wanted != NULL ? strcasecmp(name, wanted) == 0 : wire_bool(group, "default", false)) {
+		if (wanted != NULL ? strcasecmp(name, wanted) == 0
+		                   : wire_bool(group, rest->type->default_member, false)) {
 			reg->group_id = wire_int(group, "id", 1);
 			reg->group = xstrdup(name);
 			return 0;
@@ -339,33 +328,9 @@ static int choose_group(const json_t *groups, const char *wanted, struct registr
 static int find_group(struct rest *rest, const struct github_url *u, const char *wanted, struct registration *reg,
                       struct err *err)
 {
-	_cleanup_free_ char *name = xasprintf("%s/actions/runner-groups", u->entity), *url = wire_url(u->api, name);
-	_cleanup_json_ json_t *answer = NULL;
-	int r = manage_json(rest, "GET", url, NULL, "list the runner groups", &answer, err);
-	return r < 0 ? hint_token(err, r, u) : choose_group(wire_get(answer, "runner_groups"), wanted, reg, err);
-}
-
-/* The id of the runner of that name, 0 when there is none. */
-static int find_runner(struct rest *rest, const struct github_url *u, const char *wanted, int64_t *ret_id,
-                       struct err *err)
-{
-	_cleanup_(str_done) struct str url = STR_INIT(1 << 16);
-	str_appendf(&url, "%s/%s/actions/runners?name=", u->api, u->entity);
-	wire_escape(&url, wanted);
-	_cleanup_json_ json_t *answer = NULL;
-	int r = manage_json(rest, "GET", str_peek(&url), NULL, "look for a runner of that name", &answer, err);
-	if (r < 0)
-		return r;
-	size_t i;
-	json_t *runner;
-	*ret_id = 0;
-	json_array_foreach(wire_get(answer, "runners"), i, runner)
-	{
-		const char *name = wire_string(runner, "name");
-		if (name != NULL && strcasecmp(name, wanted) == 0)
-			*ret_id = wire_int(runner, "id", 0);
-	}
-	return 0;
+	_cleanup_json_ json_t *groups = NULL;
+	int r = rest->type->groups(rest, u, &groups, err);
+	return r < 0 ? hint_token(err, r, u) : choose_group(rest, groups, wanted, reg, err);
 }
 
 static void add_label(json_t *list, struct registration *reg, const char *name, const char *type)
@@ -381,8 +346,7 @@ static void add_label(json_t *list, struct registration *reg, const char *name, 
 	json_array_append_new(list, label);
 }
 
-static json_t *register_body(const struct registration_request *q, const struct github_url *u, int64_t existing,
-                             struct registration *reg)
+json_t *registration_labels(const struct registration_request *q, struct registration *reg)
 {
 	json_t *labels = json_array();
 	if (!q->no_default_labels) {
@@ -392,6 +356,75 @@ static json_t *register_body(const struct registration_request *q, const struct 
 	}
 	for (size_t i = 0; q->labels != NULL && i < q->labels->count; i++)
 		add_label(labels, reg, q->labels->items[i], "user");
+	return labels;
+}
+
+static int add(struct rest *rest, const struct registration_request *q, const struct github_url *u,
+               struct registration *reg, struct err *err)
+{
+	_cleanup_json_ json_t *existing = NULL;
+	int r = registration_hello(rest, u, "register", reg, err);
+	if (r >= 0)
+		r = rest->type->begin(rest, reg, err);
+	if (r >= 0)
+		r = find_group(rest, u, q->group, reg, err);
+	if (r >= 0)
+		r = rest->type->find(rest, u, q->name, &existing, err);
+	if (r < 0)
+		return r;
+	if (existing != NULL && !q->replace) {
+		err_set(err, ERR_EXISTS, "a runner named '%.100s' exists already at %s", q->name, u->url);
+		return err_hint(err, ERR_EXISTS, "take it over with --replace, or choose another --name");
+	}
+	r = rest->type->add(rest, q, u, existing, reg, err);
+	reg->generation = xstrdup(rest->type->generation);
+	return hint_token(err, r, u);
+}
+
+/* ---- By the REST API [1.10]. */
+
+static int rest_begin(struct rest *rest, const struct registration *reg, struct err *err)
+{
+	(void)rest;
+	(void)reg;
+	(void)err;
+	return 0;
+}
+
+static int rest_groups(struct rest *rest, const struct github_url *u, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *name = xasprintf("%s/actions/runner-groups", u->entity), *url = wire_url(u->api, name);
+	_cleanup_json_ json_t *answer = NULL;
+	int r = manage_json(rest, "GET", url, NULL, "list the runner groups", &answer, err);
+	*ret = json_incref(wire_get(answer, "runner_groups"));
+	return r;
+}
+
+static int rest_find(struct rest *rest, const struct github_url *u, const char *wanted, json_t **ret, struct err *err)
+{
+	_cleanup_(str_done) struct str url = STR_INIT(1 << 16);
+	str_appendf(&url, "%s/%s/actions/runners?name=", u->api, u->entity);
+	wire_escape(&url, wanted);
+	_cleanup_json_ json_t *answer = NULL;
+	int r = manage_json(rest, "GET", str_peek(&url), NULL, "look for a runner of that name", &answer, err);
+	if (r < 0)
+		return r;
+	size_t i;
+	json_t *runner;
+	json_array_foreach(wire_get(answer, "runners"), i, runner)
+	{
+		const char *name = wire_string(runner, "name");
+		if (name == NULL || strcasecmp(name, wanted) != 0 || wire_int(runner, "id", 0) == 0)
+			continue;
+		json_decref(*ret);
+		*ret = json_incref(runner);
+	}
+	return 0;
+}
+
+static json_t *register_body(const struct registration_request *q, const struct github_url *u, const json_t *existing,
+                             struct registration *reg)
+{
 	json_t *body = json_object();
 	json_object_set_new(body, "url", json_string(u->url));
 	json_object_set_new(body, "group_id", json_integer(reg->group_id));
@@ -399,10 +432,10 @@ static json_t *register_body(const struct registration_request *q, const struct 
 	json_object_set_new(body, "version", json_string(WIRE_RUNNER_VERSION));
 	json_object_set_new(body, "updates_disabled", json_boolean(q->disable_update));
 	json_object_set_new(body, "ephemeral", json_boolean(q->ephemeral));
-	json_object_set_new(body, "labels", labels);
+	json_object_set_new(body, "labels", registration_labels(q, reg));
 	json_object_set_new(body, "public_key", json_string(q->public_key));
-	if (existing != 0) {
-		json_object_set_new(body, "runner_id", json_integer(existing));
+	if (existing != NULL) {
+		json_object_set_new(body, "runner_id", json_integer(wire_int(existing, "id", 0)));
 		json_object_set_new(body, "replace", json_true());
 	}
 	return body;
@@ -432,32 +465,48 @@ static int read_registered(const json_t *answer, struct registration *reg, struc
 	return 0;
 }
 
-static int add(struct rest *rest, const struct registration_request *q, const struct github_url *u,
-               struct registration *reg, struct err *err)
+static int rest_add(struct rest *rest, const struct registration_request *q, const struct github_url *u,
+                    const json_t *existing, struct registration *reg, struct err *err)
 {
-	int64_t existing = 0;
-	int r = hello(rest, u, reg, err);
-	if (r >= 0)
-		r = find_group(rest, u, q->group, reg, err);
-	if (r >= 0)
-		r = find_runner(rest, u, q->name, &existing, err);
-	if (r < 0)
-		return r;
-	if (existing != 0 && !q->replace) {
-		err_set(err, ERR_EXISTS, "a runner named '%.100s' exists already at %s", q->name, u->url);
-		return err_hint(err, ERR_EXISTS, "take it over with --replace, or choose another --name");
-	}
 	_cleanup_json_ json_t *ask = register_body(q, u, existing, reg), *answer = NULL;
 	_cleanup_free_ char *body = json_text(ask), *url = wire_url(u->api, "actions/runners/register");
-	r = manage_json(rest, "POST", url, body, "register", &answer, err);
-	return r < 0 ? hint_token(err, r, u) : read_registered(answer, reg, err);
+	int r = manage_json(rest, "POST", url, body, "register", &answer, err);
+	return r < 0 ? r : read_registered(answer, reg, err);
 }
+
+static int rest_remove(struct rest *rest, const struct github_url *u, const struct registration *reg, struct err *err)
+{
+	_cleanup_free_ char *name = xasprintf("%s/actions/runners/%lld", u->entity, (long long)reg->id);
+	_cleanup_free_ char *url = wire_url(u->api, name);
+	struct http_response response = {0};
+	int r = manage(rest, "DELETE", url, NULL, "delete the runner", &response, err);
+	http_response_done(&response);
+	return r;
+}
+
+static const struct registration_type registration_rest = {
+	.hosted_member = "is_hosted",
+	.default_member = "default",
+	.begin = rest_begin,
+	.groups = rest_groups,
+	.find = rest_find,
+	.add = rest_add,
+	.remove = rest_remove,
+};
+
+static const struct registration_type *type_of(const char *generation)
+{
+	return generation != NULL ? &registration_v1 : &registration_rest;
+}
+
+/* ---- Both. */
 
 static void rest_done(struct rest *rest, char *exchanged)
 {
 	if (rest->management != NULL)
 		explicit_bzero(rest->management, strlen(rest->management));
 	free(rest->management);
+	v1_locations_free(rest->locations);
 	if (exchanged != NULL)
 		explicit_bzero(exchanged, strlen(exchanged));
 	free(exchanged);
@@ -506,13 +555,9 @@ int registration_remove(struct http *h, const struct registration *r, const char
 		code = exchange_pat(&rest, &u, "remove", pat, &exchanged, err);
 		rest.token = exchanged;
 	}
-	if (code >= 0) {
-		_cleanup_free_ char *name = xasprintf("%s/actions/runners/%lld", u.entity, (long long)r->id);
-		_cleanup_free_ char *url = wire_url(u.api, name);
-		struct http_response response = {0};
-		code = manage(&rest, "DELETE", url, NULL, "delete the runner", &response, err);
-		http_response_done(&response);
-	}
+	rest.type = type_of(r->generation);
+	if (code >= 0)
+		code = rest.type->remove(&rest, &u, r, err);
 	rest_done(&rest, exchanged);
 	return code < 0 ? err_wrap(err, code, "remove the runner '%s' from %s", r->name, u.url) : 0;
 }

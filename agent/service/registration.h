@@ -1,4 +1,4 @@
-/* A registration: the data that GitHub and we share, made by `agent configure` (V2 [1.6, 1.10]), or given whole by
+/* A registration: the data that GitHub and we share, made by `agent configure` (V2 [1.6, 1.10], or V1 [1.9]: the server says which), or given whole by
  * a just-in-time configuration [1.13]. */
 #pragma once
 #include "base/net/http.h"
@@ -13,7 +13,8 @@ struct registration {
 	struct strv labels;
 	char *work;       /* as given: absolute, or below the worker's state directory */
 	char *server_url; /* the older services' base; may be NULL */
-	char *broker_url;
+	char *broker_url; /* of the queue; NULL: it is the older services' */
+	char *generation; /* "v1": the older services registered it, and remove it; NULL: the REST API */
 	char *client_id;
 	char *authorization_url; /* also the assertion's audience */
 	char *token_url;         /* NULL: the authorization URL */
@@ -47,7 +48,7 @@ struct registration_request {
 	const char *public_key; /* XML [1.8] */
 };
 /* Fills in the service's values, and the request's name, labels, flags. Each call has three tries; 404 is final.
- * ERR_UNSUPPORTED: the server wants the older protocol. ERR_EXISTS: the name is taken and replace was not requested. */
+ * ERR_EXISTS: the name is taken and replace was not requested. */
 int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
                      struct registration *ret, struct err *err);
 /* Takes the runner out of GitHub's list. token NULL: obtained by pat. ERR_NOT_FOUND: it was not listed. */

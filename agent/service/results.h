@@ -30,6 +30,10 @@ struct results_step {
 	enum results_conclusion conclusion;
 	int64_t started_wall_ms, completed_wall_ms; /* 0: not yet */
 	const json_t *background;                   /* further members, of steps in the background; NULL: none */
+	/* What only the older services take. */
+	const char *result;        /* "succeededWithIssues"; NULL: not over */
+	const char *reference;     /* the step's own name; NULL: its id */
+	const json_t *annotations; /* so far */
 };
 /* Sets the step's state; several changes of one step before the next request become one. */
 void results_step(struct results *r, const struct results_step *step);

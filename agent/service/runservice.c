@@ -2,10 +2,12 @@
 
 #include <strings.h>
 
+#include "agent/service/launch.h"
 #include "agent/service/registration.h"
+#include "agent/service/v1_locations.h"
 #include "base/core/rand.h"
 
-enum { COMPLETE_ROUNDS = 5, COMPLETE_TRIES = 5 };
+enum { COMPLETE_ROUNDS = 5, COMPLETE_TRIES = 5, PREPARE_TRIES = 5 };
 
 json_t *runservice_acquire_body(const char *request_id, const char *billing_owner_id)
 {
@@ -33,12 +35,23 @@ static const json_t *system_connection(const json_t *message)
 	return found;
 }
 
+static const struct job_type *const types[] = {&job_of_run_service, &job_of_v1};
+
+static const struct job_type *type_of(const char *message_type)
+{
+	for (size_t i = 0; message_type != NULL && i < ARRAY_SIZE(types); i++)
+		if (strcasecmp(message_type, types[i]->message_type) == 0)
+			return types[i];
+	return NULL;
+}
+
 int run_job_read(const json_t *message, struct run_job *ret, struct err *err)
 {
 	const char *type = wire_string(message, "messageType");
-	if (type == NULL || strcasecmp(type, "RunnerJobRequest") != 0)
-		return err_set(err, ERR_UNSUPPORTED,
-		               "the job's message is of type '%.60s', which the older protocol uses", type ? type : "");
+	const struct job_type *its = type_of(type);
+	if (its == NULL)
+		return err_set(err, ERR_UNSUPPORTED, "the job's message is of type '%.60s', which is not known",
+		               type ? type : "");
 	const json_t *connection = system_connection(message);
 	const char *url = wire_string(connection, "url");
 	const char *token = wire_string(wire_get(wire_get(connection, "authorization"), "parameters"), "AccessToken");
@@ -52,7 +65,8 @@ int run_job_read(const json_t *message, struct run_job *ret, struct err *err)
 	if (lacks != NULL)
 		return err_set(err, ERR_PROTOCOL, "the job's message lacks %s", lacks);
 	const char *name = wire_string(message, "jobDisplayName");
-	*ret = (struct run_job){
+	struct run_job run = {
+		.type = its,
 		.url = xstrdup(url),
 		.token = xstrdup(token),
 		.plan_id = xstrdup(plan),
@@ -60,20 +74,81 @@ int run_job_read(const json_t *message, struct run_job *ret, struct err *err)
 		.name = xstrdup(name ? name : job),
 		.billing_owner_id = xstrdup(wire_string(message, "billingOwnerId")),
 	};
+	int r = its->read(message, &run, err);
+	if (r < 0) {
+		run_job_done(&run);
+		return r;
+	}
+	*ret = run;
 	return 0;
+}
+
+/* ---- its texts, as they are kept and freed ---- */
+
+struct text_member {
+	const char *key;
+	size_t offset;
+	bool required;
+};
+#define MEMBER(name, need)                                                                                             \
+	{                                                                                                              \
+#name, offsetof(struct run_job, name), need                                                            \
+	}
+static const struct text_member members[] = {
+	MEMBER(url, true),          MEMBER(token, true),
+	MEMBER(plan_id, true),      MEMBER(job_id, true),
+	MEMBER(name, true),         MEMBER(billing_owner_id, false),
+	MEMBER(reference, false),   MEMBER(scope, false),
+	MEMBER(hub, false),         MEMBER(timeline, false),
+	MEMBER(environment, false), MEMBER(orchestration, false),
+	MEMBER(request_url, false), MEMBER(request_version, false),
+};
+#undef MEMBER
+
+static char **member_of(const struct run_job *job, const struct text_member *m)
+{
+	return (char **)((char *)(uintptr_t)job + m->offset);
 }
 
 void run_job_done(struct run_job *job)
 {
 	if (job->token != NULL)
 		explicit_bzero(job->token, strlen(job->token));
-	free(job->url);
-	free(job->token);
-	free(job->plan_id);
-	free(job->job_id);
-	free(job->name);
-	free(job->billing_owner_id);
-	*job = (struct run_job){0};
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		free(*member_of(job, &members[i]));
+	v1_locations_free(job->locations);
+	*job = (struct run_job){.url = NULL};
+}
+
+void run_job_write(const struct run_job *job, json_t *record)
+{
+	json_object_set_new(record, "message_type", json_string(job->type->message_type));
+	json_object_set_new(record, "request_id", json_integer(job->request_id));
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const char *text = *member_of(job, &members[i]);
+		if (text != NULL)
+			json_object_set_new(record, members[i].key, json_string(text));
+	}
+}
+
+int run_job_load(const json_t *record, struct run_job *ret, struct err *err)
+{
+	const char *type = json_get_string(record, "message_type");
+	/* Releases before this one knew one generation. */
+	struct run_job job = {.type = type == NULL ? &job_of_run_service : type_of(type),
+	                      .request_id = json_get_int(record, "request_id", 0)};
+	bool fine = job.type != NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const char *text = json_get_string(record, members[i].key);
+		fine = fine && (text != NULL || !members[i].required);
+		*member_of(&job, &members[i]) = xstrdup(text);
+	}
+	if (!fine) {
+		run_job_done(&job);
+		return err_set(err, ERR_PROTOCOL, "the record of a job is not whole");
+	}
+	*ret = job;
+	return 0;
 }
 
 /* A value of a dictionary in the form {"t":2,"d":[{"k":…,"v":…}]}, or of a plain object. */
@@ -120,11 +195,6 @@ json_t *run_job_report(const json_t *message)
 	return report;
 }
 
-json_t *runservice_renew_body(const struct run_job *job)
-{
-	return json_pack("{s:s, s:s}", "planId", job->plan_id, "jobId", job->job_id);
-}
-
 int runservice_read_renewal(const struct http_response *response, int64_t *ret_locked_until_wall_ms, struct err *err)
 {
 	_cleanup_json_ json_t *answer = NULL;
@@ -159,36 +229,115 @@ void runservice_annotate(json_t *completion, const char *level, const char *mess
 	json_array_append_new(list, annotation);
 }
 
-/* One try. ERR_AUTH and ERR_NOT_FOUND are final. */
-static int complete_once(struct http *h, const char *url, const struct wire_headers *headers, const char *body,
-                         struct wait *w, struct err *err)
+/* ---- the run service's ---- */
+
+static int read_nothing(const json_t *message, struct run_job *job, struct err *err)
 {
-	struct http_response response = {0};
-	struct http_request request = {
-		.method = "POST",
-		.url = url,
-		.headers = (const char *const *)headers->lines,
-		.body = body,
-		.body_len = strlen(body),
-		.timeout_ms = 100000,
-		.follow = true,
-	};
-	int r = http_perform(h, &request, w, &response, err);
+	(void)message;
+	(void)job;
+	(void)err;
+	return 0;
+}
+
+static bool prepare(const struct run_job *job, struct service_request *ret)
+{
+	(void)job;
+	(void)ret;
+	return false;
+}
+
+static int prepared(struct run_job *job, const struct http_response *response, struct err *err)
+{
+	(void)job;
+	(void)response;
+	(void)err;
+	return 0;
+}
+
+static void renew(const struct run_job *job, struct service_request *ret)
+{
+	*ret = (struct service_request){.url = wire_url(job->url, "renewjob"),
+	                                .json = json_pack("{s:s, s:s}", "planId", job->plan_id, "jobId", job->job_id),
+	                                .caller = AS_JOB};
+}
+
+static bool is_gone(const struct http_response *response)
+{
+	return wire_run_service_error(response) == 404;
+}
+
+static int complete(const struct run_job *job, const json_t *completion, int index, struct service_request *ret,
+                    struct err *err)
+{
+	(void)err;
+	if (index > 0)
+		return 0;
+	*ret = (struct service_request){.url = wire_url(job->url, "completejob"),
+	                                .json = json_incref((json_t *)(uintptr_t)completion),
+	                                .caller = AS_JOB};
+	return 1;
+}
+
+const struct job_type job_of_run_service = {
+	.message_type = "RunnerJobRequest",
+	.read = read_nothing,
+	.prepare = prepare,
+	.prepared = prepared,
+	.renew = renew,
+	.inquire = prepare,
+	.is_gone = is_gone,
+	.complete = complete,
+	.actions = launch_of_run_service,
+};
+
+/* ---- by whoever may block ---- */
+
+int runservice_prepare(struct http *h, struct run_job *job, struct wait *w, struct err *err)
+{
+	int r = 0;
+	for (int try = 0; try < PREPARE_TRIES; try++) {
+		struct service_request q = {.url = NULL};
+		struct http_response response = {.status = 0};
+		struct err ignored = ERR_INIT;
+		if (!job->type->prepare(job, &q))
+			return 0;
+		err_clear(err);
+		if (try > 0 && wait_ms(w, registration_pace(100LL << try), &ignored) < 0)
+			r = ERR_CANCELLED;
+		else
+			r = service_request_perform(h, &q, job->token, w, &response, err);
+		if (r >= 0 && (response.status < 200 || response.status > 299))
+			r = wire_status_error(&response, "ask what the service has", err);
+		if (r >= 0)
+			r = job->type->prepared(job, &response, err);
+		http_response_done(&response);
+		service_request_done(&q);
+		if (r >= 0 || r == ERR_AUTH || r == ERR_CANCELLED)
+			break;
+	}
+	return r < 0 ? err_wrap(err, r, "prepare the reports of the job") : 0;
+}
+
+/* One try. ERR_AUTH and ERR_NOT_FOUND are final. */
+static int complete_once(struct http *h, const struct run_job *job, const struct service_request *q, struct wait *w,
+                         struct err *err)
+{
+	struct http_response response = {.status = 0};
+	int r = service_request_perform(h, q, job->token, w, &response, err);
 	if (r >= 0 && (response.status < 200 || response.status > 299)) {
 		r = wire_status_error(&response, "completejob", err);
-		if (r == ERR_NOT_FOUND && wire_run_service_error(&response) != 404)
+		if (job->type->is_gone(&response))
+			r = ERR_NOT_FOUND;
+		else if (r == ERR_NOT_FOUND)
 			r = ERR_NETWORK;
 	}
 	http_response_done(&response);
 	return r;
 }
 
-int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
-                        struct err *err)
+static int complete_with_retries(struct http *h, const struct run_job *job, const struct service_request *q,
+                                 struct wait *w, struct err *err)
 {
-	_cleanup_free_ char *url = wire_url(job->url, "completejob"), *body = json_text(completion);
-	_cleanup_(wire_headers_done) struct wire_headers headers;
-	wire_headers_make(&headers, "Bearer", job->token, true, true);
 	int r = 0;
 	for (int try = 0; try < COMPLETE_ROUNDS * COMPLETE_TRIES; try++) {
 		if (try > 0) {
@@ -198,9 +347,28 @@ int runservice_complete(struct http *h, const struct run_job *job, const json_t 
 				break;
 		}
 		err_clear(err);
-		r = complete_once(h, url, &headers, body, w, err);
+		r = complete_once(h, job, q, w, err);
 		if (r >= 0 || r == ERR_AUTH || r == ERR_NOT_FOUND || r == ERR_CANCELLED)
 			break;
+	}
+	return r;
+}
+
+int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
+                        struct err *err)
+{
+	struct service_request q = {.url = NULL}, next = {.url = NULL};
+	int more = job->type->complete(job, completion, 0, &q, err), r = more;
+	for (int index = 1; more > 0; index++) {
+		err_clear(err);
+		more = job->type->complete(job, completion, index, &next, err);
+		if (more < 0)
+			r = more;
+		else
+			r = more > 0 ? complete_once(h, job, &q, w, err) : complete_with_retries(h, job, &q, w, err);
+		service_request_done(&q);
+		q = next;
+		next = (struct service_request){.url = NULL};
 	}
 	return r < 0 ? err_wrap(err, r, "report the job's end") : 0;
 }

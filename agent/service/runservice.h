@@ -1,28 +1,67 @@
-/* One job at the run service: acquire, renew, complete [5]. The listener acquires and renews, the worker completes; the
- * listener completes in place of a dead worker. */
+/* One job at its service: acquire, renew, complete [5]. The listener acquires and renews, the worker completes; the
+ * listener completes in place of a dead worker. Jobs of both generations are one struct: its type, by the job's message, says what is asked for,
+ * of the run service (runservice.c) or of the older services (v1_job.c). */
 #pragma once
-#include "agent/service/wire.h"
+#include "agent/service/request.h"
 
 /* Body of acquirejob. billing_owner_id may be NULL. */
 json_t *runservice_acquire_body(const char *request_id, const char *billing_owner_id);
 
 /* The data for the calls of a job, read from its message. run_job_done wipes the token. */
+struct job_type;
+struct v1_locations;
 struct run_job {
+	const struct job_type *type;
 	char *url;   /* the system connection's */
 	char *token; /* the job's */
 	char *plan_id, *job_id;
 	char *name;             /* jobDisplayName */
 	char *billing_owner_id; /* NULL */
+	/* the older services' */
+	char *reference;              /* jobName */
+	char *scope, *hub, *timeline; /* of the plan */
+	char *environment;            /* name of the deployment environment; NULL: none */
+	char *orchestration;          /* system.orchestrationId; NULL */
+	int64_t request_id;           /* of the pool's job request */
+	char *request_url,
+		*request_version;       /* of the job request, by the queue that it came from (queue_type.attach) */
+	struct v1_locations *locations; /* NULL: not asked for yet (job_type.prepare) */
 };
-/* ERR_PROTOCOL names what the message lacks; ERR_UNSUPPORTED: a job of the older protocol. */
+/* How a job of one generation is renewed and completed. Requests are the caller's to send and free. */
+struct job_type {
+	const char *message_type; /* "RunnerJobRequest"; compared without case */
+	bool renewed_by_runner;   /* with the runner's token, not the job's */
+	/* What its message must have beside what all have. */
+	int (*read)(const json_t *message, struct run_job *job, struct err *err);
+	/* What must be asked, with the job's token, before it can be completed. False: nothing. */
+	bool (*prepare)(const struct run_job *job, struct service_request *ret);
+	int (*prepared)(struct run_job *job, const struct http_response *response, struct err *err);
+	void (*renew)(const struct run_job *job, struct service_request *ret);
+	/* How it stands, before it is completed in place of a worker that may have done so. False: the completion tells. */
+	bool (*inquire)(const struct run_job *job, struct service_request *ret);
+	char *(*result)(const struct http_response *response); /* its answer: "succeeded", …; NULL: not over; free() */
+	/* The service knows the job no more: no retry helps. */
+	bool (*is_gone)(const struct http_response *response);
+	/* The request `index` of those that complete it, one after the other; only the last one decides. 1; 0: there is none. */
+	int (*complete)(const struct run_job *job, const json_t *completion, int index, struct service_request *ret,
+	                struct err *err);
+	/* What asks for the archives of actions; the answer is launch_read's. */
+	int (*actions)(const struct run_job *job, const json_t *message, const json_t *actions,
+	               struct service_request *ret, struct err *err);
+};
+extern const struct job_type job_of_run_service, job_of_v1;
+
+/* ERR_PROTOCOL names what the message lacks; ERR_UNSUPPORTED: a job of neither generation. */
 int run_job_read(const json_t *message, struct run_job *ret, struct err *err);
 void run_job_done(struct run_job *job);
+/* For an agent that is started while the job runs: as an object with the token, to be sealed. Reading gives back the same. */
+void run_job_write(const struct run_job *job, json_t *record);
+int run_job_load(const json_t *record, struct run_job *ret, struct err *err);
 /* The data that a recovery needs to report on this job after its end:
  * {"token","api_url","server_url","repository","sha","ref","run_id", "run_attempt","workflow","job","job_name"}, absent
  * if the message has none. The caller's. */
 json_t *run_job_report(const json_t *message);
 
-json_t *runservice_renew_body(const struct run_job *job);
 int runservice_read_renewal(const struct http_response *response, int64_t *ret_locked_until_wall_ms, struct err *err);
 
 /* A new completion: planId, jobId, conclusion ("succeeded", "failed", "canceled", "skipped"), billingOwnerId. The
@@ -30,7 +69,9 @@ int runservice_read_renewal(const struct http_response *response, int64_t *ret_l
 json_t *runservice_completion(const struct run_job *job, const char *conclusion);
 /* Adds one annotation of the job: level "failure", "warning", "notice". */
 void runservice_annotate(json_t *completion, const char *level, const char *message);
-/* completejob, with the retries of [5.6]: five rounds 5 s apart of five tries; 401 and the service's own 404 end them
+/* What the job's type asks for before it can be completed or reported on, with a few tries. Blocks. */
+int runservice_prepare(struct http *h, struct run_job *job, struct wait *w, struct err *err);
+/* The job's end, with the retries of [5.6]: five rounds 5 s apart of five tries; 401 and a service that does not know the job end them
  * (ERR_AUTH, ERR_NOT_FOUND). */
 int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
                         struct err *err);

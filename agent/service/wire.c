@@ -184,10 +184,8 @@ void wire_headers_done(struct wire_headers *h)
 	*h = (struct wire_headers){0};
 }
 
-int wire_read_object(const struct http_response *response, json_t **ret, struct err *err)
+int wire_parse_object(const char *data, size_t len, json_t **ret, struct err *err)
 {
-	const char *data = str_peek(&response->body);
-	size_t len = response->body.len;
 	if (len >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
 		data += 3;
 		len -= 3;
@@ -204,6 +202,11 @@ int wire_read_object(const struct http_response *response, json_t **ret, struct 
 	}
 	*ret = value;
 	return 0;
+}
+
+int wire_read_object(const struct http_response *response, json_t **ret, struct err *err)
+{
+	return wire_parse_object(str_peek(&response->body), response->body.len, ret, err);
 }
 
 /* The service's own message in an answer, or NULL: `message` (REST), `errorMessage` (broker, run service). Borrowed from

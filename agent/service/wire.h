@@ -33,12 +33,13 @@ bool wire_is_true(const char *text);
 
 /* Header lines of a call; body: Content-Type is added. scheme NULL: no Authorization. Wipe with wire_headers_done. */
 struct wire_headers {
-	char *lines[8]; /* NULL-terminated */
+	char *lines[10]; /* NULL-terminated */
 	size_t count;
 };
 void wire_headers_make(struct wire_headers *ret, const char *scheme, const char *token, bool accept, bool body);
 void wire_headers_done(struct wire_headers *h);
 /* A JSON answer, skipping a byte order mark. ERR_PROTOCOL when it is not a JSON object. */
+int wire_parse_object(const char *data, size_t len, json_t **ret, struct err *err);
 int wire_read_object(const struct http_response *response, json_t **ret, struct err *err);
 
 /* An answer that is not a success, as a message for people: status, the service's own message, its request id. Returns the

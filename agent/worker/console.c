@@ -37,6 +37,7 @@ static void tell_text(const struct record *r, const char *what, const char *text
 
 void console_lines(struct job *j, const struct record *r, const char *text, size_t len)
 {
+	reports_lines(j->reports, r->id, text, len, r->log.lines + 1);
 	if (j->watched)
 		tell_text(r, "lines", text, len);
 }

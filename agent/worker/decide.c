@@ -239,7 +239,7 @@ static void drain(struct job *j)
 	int64_t until = clock_mono_ms() + DRAIN_MS;
 	if (j->cancel.deadline_mono_ms != 0)
 		until = MIN(until, MAX(j->cancel.deadline_mono_ms - REPORT_RESERVE_MS / 2, clock_mono_ms() + 1000));
-	while (j->results != NULL && !results_is_idle(j->results)) {
+	while (!reports_is_idle(j->reports)) {
 		int64_t left = until - clock_mono_ms();
 		if (left <= 0)
 			break;

@@ -176,9 +176,9 @@ static int take_summary(struct job *j, struct record *r, const struct str *text)
 		str_truncate(&out, out.len - 1);
 	if (!out.failed)
 		console_summary(j, r, str_peek(&out), out.len);
-	if (j->results != NULL && !out.failed) {
+	if (reports_any(j->reports) && !out.failed) {
 		size_t size = out.len;
-		results_summary(j->results, r->id, str_take(&out), size);
+		reports_summary(j->reports, r->id, str_take(&out), size);
 	}
 	return 0;
 }

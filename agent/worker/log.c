@@ -45,14 +45,14 @@ static const char too_long[] = "(a line too long to be masked was left out)\n";
 
 static void send_block(struct job *j, const char *step_id, struct log_stream *log, bool final)
 {
-	if (j->results == NULL || (final && log->block.len == 0 && !log->started)) {
+	if (!reports_any(j->reports) || (final && log->block.len == 0 && !log->started)) {
 		str_clear(&log->block);
 		return;
 	}
 	size_t len = log->block.len;
 	char *data = str_take(&log->block);
 	log->block = (struct str)STR_INIT(LINE_SLACK);
-	results_log(j->results, step_id, data, len, !log->started, final, log->lines);
+	reports_log(j->reports, step_id, data, len, !log->started, final, log->lines);
 	log->started = true;
 	if (!final)
 		str_reserve(&log->block, RESULTS_BLOCK + ROOM);

@@ -99,6 +99,9 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 	}
 	others = n;
 	n += background_gather(j, fds + n, &max_ms);
+	int64_t now = clock_mono_ms(), due = reports_turn(j->reports, now);
+	if (due != 0)
+		max_ms = MAX(MIN(max_ms < 0 ? INT64_MAX : max_ms, due - now), 0);
 	if (http_step(j->http, fds, n, max_ms, &err) < 0)
 		log_debug("worker", "%s", err.frames[0].text);
 	for (size_t i = 0; i < count; i++)

@@ -101,19 +101,20 @@ void prepared_free(struct prepared *p)
 
 /* ---- the service's answer ---- */
 
-static int ask_once(struct job *j, const char *url, const char *body, json_t **ret, bool *ret_again, struct err *err)
+static int ask_once(struct job *j, const struct service_request *q, json_t **ret, bool *ret_again, struct err *err)
 {
 	_cleanup_(wire_headers_done) struct wire_headers headers;
+	_cleanup_free_ char *body = json_text(q->json);
 	struct http_response response = {0};
-	wire_headers_make(&headers, "Bearer", j->run.token, true, true);
+	service_request_headers(q, j->run.token, false, &headers);
 	struct http_request request = {.method = "POST",
-	                               .url = url,
+	                               .url = q->url,
 	                               .headers = (const char *const *)headers.lines,
 	                               .body = body,
 	                               .body_len = strlen(body),
 	                               .max_body = WIRE_ANSWER_MAX,
 	                               .timeout_ms = RESOLVE_MS,
-	                               .follow = true};
+	                               .follow = q->version == NULL};
 	int r = job_call(j, &request, &response, err);
 	*ret_again = r != ERR_CANCELLED;
 	if (r >= 0)
@@ -126,17 +127,16 @@ static int ask_once(struct job *j, const char *url, const char *body, json_t **r
 
 static int ask(struct job *j, struct record *r, const json_t *actions, json_t **ret, struct err *err)
 {
-	const char *endpoint = job_variable(j, "system.github.launch_endpoint"),
-		   *hurry = json_get_string(j->job_environ, "_GITHUB_ACTION_DOWNLOAD_NO_BACKOFF");
-	if (endpoint == NULL || endpoint[0] == '\0')
-		return err_set(err, ERR_PROTOCOL, "the job's message names no service that resolves actions");
-	_cleanup_json_ json_t *body = launch_body(actions, wire_get(j->message, "dependencies"));
-	_cleanup_free_ char *url = launch_url(endpoint, &j->run), *text = json_text(body);
+	const char *hurry = json_get_string(j->job_environ, "_GITHUB_ACTION_DOWNLOAD_NO_BACKOFF");
+	_cleanup_(service_request_done) struct service_request q = {.url = NULL};
+	int made = launch_request(&j->run, j->message, actions, &q, err);
+	if (made < 0)
+		return made;
 	for (int try = 1;; try++) {
 		char line[1024];
 		bool again = true;
 		err_clear(err);
-		int e = ask_once(j, url, text, ret, &again, err);
+		int e = ask_once(j, &q, ret, &again, err);
 		if (e >= 0 || !again || try == RESOLVE_TRIES)
 			return e;
 		int64_t pause =

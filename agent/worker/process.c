@@ -158,7 +158,7 @@ static void heed_cancel(struct running *run)
 /* The service is slower than the step: its output waits in the pipe until some of the log is uploaded. */
 static bool is_full(const struct running *run)
 {
-	return run->job->results != NULL && results_queued_bytes(run->job->results) > JOB_QUEUE_MAX;
+	return reports_queued_bytes(run->job->reports) > JOB_QUEUE_MAX;
 }
 
 static void heed_clock(struct running *run)

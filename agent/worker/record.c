@@ -112,16 +112,26 @@ static json_t *background_members(const struct record *r)
 	return members;
 }
 
+/* Its own name, by the workflow or the runner. NULL: it has none. */
+static const char *reference_of(const struct job *j, const struct record *r)
+{
+	if (r == j->setup)
+		return "JobExtension_Init";
+	if (r == j->complete)
+		return "JobExtension_Final";
+	return r->stage == STAGE_MAIN ? r->reference_name : NULL;
+}
+
 void record_tell(struct job *j, const struct record *r)
 {
 	static const enum results_conclusion conclusions[] = {
 		RESULTS_SUCCESS, RESULTS_SUCCESS, RESULTS_FAILURE, RESULTS_CANCELLED, RESULTS_SKIPPED, RESULTS_NONE,
 	};
-	if ((j->results == NULL && !j->watched) || r->parent != NULL)
+	if ((!reports_any(j->reports) && !j->watched) || r->parent != NULL)
 		return;
 	_cleanup_free_ char *name = job_masked(j, r->name);
 	console_step(j, r, name);
-	if (j->results == NULL)
+	if (!reports_any(j->reports))
 		return;
 	_cleanup_json_ json_t *background = background_members(r);
 	struct results_step step = {
@@ -135,8 +145,11 @@ void record_tell(struct job *j, const struct record *r)
 		.status = r->completed_wall_ms != 0 ? RESULTS_COMPLETED
 	                  : r->started_wall_ms != 0 ? RESULTS_IN_PROGRESS
 	                                            : RESULTS_PENDING,
+		.result = r->completed_wall_ms != 0 ? result_wire(r->result) : NULL,
+		.reference = reference_of(j, r),
+		.annotations = r->annotations,
 	};
-	results_step(j->results, &step);
+	reports_step(j->reports, &step);
 }
 
 /* For `agent status`: the job does not depend on it. */

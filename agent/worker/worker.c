@@ -82,7 +82,7 @@ static int read_job(struct job *j, struct err *err)
 
 static void job_done(struct job *j)
 {
-	results_free(j->results);
+	reports_free(j->reports);
 	http_free(j->http);
 	for (size_t i = 0; i < j->background_count; i++)
 		background_free(j->backgrounds[i]);
@@ -117,12 +117,14 @@ static void job_done(struct job *j)
 static int connect_services(struct job *j, struct err *err)
 {
 	struct http_config config = {.user_agent = wire_user_agent()};
-	const char *base = message_variable(j->message, "system.github.results_endpoint");
+	struct wait w = WAIT_INIT;
+	w.deadline_mono_ms = clock_mono_ms() + FIRST_LINE_MS;
 	j->http = http_new(&config, err);
-	if (j->http == NULL)
-		return err->code;
-	if (base != NULL && base[0] != '\0')
-		j->results = results_new(j->http, base, &j->run);
+	int r = j->http == NULL ? err->code : runservice_prepare(j->http, &j->run, &w, err);
+	if (r < 0)
+		return r;
+	j->reports = reports_new();
+	reports_add_of_message(j->reports, j->http, &j->run, j->message, job_setting(j, "agent_name"));
 	return 0;
 }
 

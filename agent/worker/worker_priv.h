@@ -22,7 +22,7 @@
  * decide.c decide.
  */
 #pragma once
-#include "agent/service/results.h"
+#include "agent/service/reports.h"
 #include "agent/worker/shell.h"
 #include "agent/template/eval.h"
 #include "base/core/clock.h"
@@ -128,7 +128,7 @@ struct job {
 	json_t *message, *settings;
 	struct run_job run;
 	struct http *http;
-	struct results *results; /* NULL: no results service */
+	struct reports *reports; /* to nobody where the message names no service */
 	struct mask *mask;
 	const char *server_url;
 

@@ -169,7 +169,7 @@ static void a_job_message_that_lacks_something_is_refused_by_name(void **state)
 		{"plan", "plan's id"},
 		{"jobId", "job's id"},
 		{"resources", "one system connection"},
-		{"MessageType", "older protocol"},
+		{"MessageType", "not known"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct run_job job = {0};

@@ -259,6 +259,25 @@ static void a_just_in_time_configuration_is_read_with_texts_for_numbers(void **s
 	registration_done(&r);
 }
 
+static void a_just_in_time_configuration_without_a_broker_listens_at_the_older_queue(void **state)
+{
+	(void)state;
+	json_t *files = json_object(), *runner = runner_file();
+	json_object_del(runner, "UseV2Flow");
+	json_object_set_new(files, ".runner", encoded(runner));
+	json_object_set_new(files, ".credentials", encoded(credentials_file()));
+	json_object_set_new(files, ".credentials_rsaparams", encoded(key_params()));
+	char *text = jit_text(files);
+	struct registration r = {0};
+	struct str pem = STR_SECRET_INIT(1 << 16);
+	assert_int_equal(registration_from_jit(text, &r, &pem, NULL), 0);
+	assert_null(r.broker_url);
+	assert_string_equal(r.server_url, "https://tenant.example/");
+	free(text);
+	str_done(&pem);
+	registration_done(&r);
+}
+
 static void refuse_jit(char *text, const char *says)
 {
 	struct registration r = {0};
@@ -280,11 +299,17 @@ static void a_broken_just_in_time_configuration_is_refused_with_its_place(void *
 	refuse_jit(jit_text(json_pack("{s:s}", "../x", "aGVsbG8=")), "../x");
 	refuse_jit(jit_text(json_pack("{s:s}", "a/b", "aGVsbG8=")), "a/b");
 	refuse_jit(jit_text(json_object()), ".runner is missing");
-	json_t *old = runner_file();
-	json_object_del(old, "UseV2Flow");
-	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(old), ".credentials",
+	json_t *nowhere = runner_file();
+	json_object_del(nowhere, "ServerUrlV2");
+	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(nowhere), ".credentials",
 	                              encoded(credentials_file()), ".credentials_rsaparams", encoded(key_params()))),
-	           "older runner protocol");
+	           ".runner has no serverUrlV2");
+	nowhere = runner_file();
+	json_object_del(nowhere, "UseV2Flow");
+	json_object_del(nowhere, "ServerUrl");
+	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(nowhere), ".credentials",
+	                              encoded(credentials_file()), ".credentials_rsaparams", encoded(key_params()))),
+	           ".runner has no serverUrl");
 	json_t *params = key_params();
 	json_object_del(params, "d");
 	refuse_jit(jit_text(json_pack("{s:o, s:o, s:o}", ".runner", encoded(runner_file()), ".credentials",
@@ -314,6 +339,7 @@ int main(void)
 		cmocka_unit_test(the_public_key_has_the_form_that_github_reads),
 		cmocka_unit_test(the_token_service_is_understood),
 		cmocka_unit_test(a_just_in_time_configuration_is_read_with_texts_for_numbers),
+		cmocka_unit_test(a_just_in_time_configuration_without_a_broker_listens_at_the_older_queue),
 		cmocka_unit_test(a_broken_just_in_time_configuration_is_refused_with_its_place),
 		cmocka_unit_test(a_key_that_is_too_short_is_refused),
 	};
