@@ -154,6 +154,10 @@ static void session_made(struct endpoint *e)
 
 static void session_refused(struct endpoint *e, enum queue_error why, struct err *err)
 {
+	if (why == QUEUE_RUNNER_GONE && endpoint_can_renew(e)) {
+		endpoint_enter(e, STEP_RENEW);
+		return;
+	}
 	switch (why) {
 	case QUEUE_UNAUTHORIZED:
 		endpoint_refused(e, STEP_SESSION, err);

@@ -3,10 +3,10 @@
 #include "steps/machine/machine.h"
 
 /* ARG is DOCKER_HOST; empty: the user's own. An engine that has no such thing is told from one that does not answer. */
-#define ENGINE                                                                                                        \
-	"[ -z \"$ARG\" ] || { DOCKER_HOST=$ARG; export DOCKER_HOST; }\n"                                              \
-	"asked() { if ! has docker; then note nodocker yes; say type absent; return 1; fi\n"                          \
-	"  said=$(docker \"$@\" 2>/dev/null) && return 0; said=$(docker \"$@\" 2>&1) && return 0; say type absent\n"  \
+#define ENGINE                                                                                                                                                \
+	"[ -z \"$ARG\" ] || { DOCKER_HOST=$ARG; export DOCKER_HOST; }\n"                                                                                      \
+	"asked() { if ! has docker; then note nodocker yes; say type absent; return 1; fi\n"                                                                  \
+	"  said=$(docker \"$@\" 2>/dev/null) && return 0; said=$(docker \"$@\" 2>&1) && return 0; say type absent\n"                                          \
 	"  case $said in *[Nn]'o such '*|*'not found'*) ;; *) note noanswer \"$(printf '%s\\n' \"$said\" | tail -n 1 | cut -c 1-300)\";; esac; return 1; }\n" \
 	"part() { printf '%s\\n' \"$said\" | cut -d '|' -f \"$1\"; }\n"
 #define SUBNET "{{range $i, $c := .IPAM.Config}}{{if not $i}}{{$c.Subnet}}{{end}}{{end}}"
@@ -14,8 +14,8 @@
 
 /* A name that is the beginning of another one's id finds that: it is not meant. */
 static const char look_network[] =
-	"ARG=$2\n" ENGINE
-	"if asked network inspect -f '{{.Name}}|{{.Driver}}|{{.Internal}}|" SUBNET "|" PROJECT "|{{range .Containers}}{{.Name}} {{end}}' -- \"$1\"; then\n"
+	"ARG=$2\n" ENGINE "if asked network inspect -f '{{.Name}}|{{.Driver}}|{{.Internal}}|" SUBNET "|" PROJECT
+	"|{{range .Containers}}{{.Name}} {{end}}' -- \"$1\"; then\n"
 	"  if [ \"$(part 1)\" != \"$1\" ]; then say type absent; else\n"
 	"    say type network; say driver \"$(part 2)\"; if [ \"$(part 3)\" = true ]; then say internal yes; else say internal no; fi; say subnet \"$(part 4)\"\n"
 	"    [ -z \"$(part 5)\" ] || note project \"$(part 5)\"; [ -z \"$(part 6)\" ] || note users \"$(part 6)\"; fi; fi\n";
@@ -31,8 +31,8 @@ static const char turn_network[] = ENGINE
 	"  said=$(docker network create \"$@\" \"$ID\" 2>&1) || fail \"$said\"; fi\n";
 
 static const char look_volume[] =
-	"ARG=$2\n" ENGINE
-	"if asked volume inspect -f '{{.Driver}}|{{.CreatedAt}}|" PROJECT "|{{.Mountpoint}}' -- \"$1\"; then\n"
+	"ARG=$2\n" ENGINE "if asked volume inspect -f '{{.Driver}}|{{.CreatedAt}}|" PROJECT
+	"|{{.Mountpoint}}' -- \"$1\"; then\n"
 	"  say type volume; say driver \"$(part 1)\"; note created \"$(part 2)\"; [ -z \"$(part 3)\" ] || note project \"$(part 3)\"\n"
 	"  m=$(part 4); if [ ! -d \"$m\" ] || [ ! -r \"$m\" ] || [ -n \"$(ls -A -- \"$m\" 2>/dev/null)\" ]; then note data yes; fi\n"
 	"  users=$(docker ps -a --filter \"volume=$1\" --format '{{.Names}}' 2>/dev/null | tr '\\n' ' '); [ -z \"$users\" ] || note users \"$users\"; fi\n";

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """The agent against a server of the older generation (servers/pipelines.py), as GitHub Enterprise Server has it."""
+import base64
 import contextlib
 import io
+import json
 import os
 import pathlib
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -320,6 +324,25 @@ def test_a_runner_that_was_registered_by_the_older_service_may_listen_at_a_broke
         assert '"generation": "v1"' in record or '"generation":"v1"' in record, record
         p.agent.davit("remove", "--token", p.server.registration)
         assert p.server.agents == {}
+        p.server.calm()
+
+
+def test_a_just_in_time_configuration_without_a_broker_listens_at_the_older_queue():
+    with Place() as p:
+        registration = next(p.agent.root.glob("agent/registrations/*"))
+        record = json.loads((registration / "registration.json").read_text())
+        text = subprocess.run(["openssl", "rsa", "-in", registration / "key.pem", "-noout", "-text"], check=True, capture_output=True, text=True).stdout
+        numbers = {n.strip(): bytes.fromhex(re.sub(r"[\s:]", "", v)) for n, v in re.findall(r"(?m)^(\w+):\n((?:    .*\n)+)", text)}
+        names = {"modulus": "modulus", "privateExponent": "d", "prime1": "p", "prime2": "q", "exponent1": "dp", "exponent2": "dq",
+                 "coefficient": "inverseQ"}
+        files = {".runner": {"AgentId": str(record["id"]), "AgentName": "box", "PoolId": "1", "ServerUrl": p.server.tenant, "Ephemeral": "True"},
+                 ".credentials": {"Scheme": "OAuth", "Data": {"ClientId": record["client_id"], "AuthorizationUrl": p.server.token_url,
+                                                              "RequireFipsCryptography": "True"}},
+                 ".credentials_rsaparams": {"exponent": "AQAB", **{to: base64.b64encode(numbers[own]).decode() for own, to in names.items()}}}
+        coded = {n: base64.b64encode(json.dumps(v).encode()).decode() for n, v in files.items()}
+        p.start("--jitconfig", base64.b64encode(json.dumps(coded).encode()).decode())
+        assert p.server.queue(Job(p.server, ["echo just in time"])).wait()["result"] == "succeeded"
+        assert p.agent.wait() == 0
         p.server.calm()
 
 

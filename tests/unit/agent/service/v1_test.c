@@ -12,11 +12,12 @@
 /* Of a service with these members beside path, minimum, maximum and released version. */
 static char *data_of(const char *identifier, const char *path, const char *min, const char *max, const char *released)
 {
-	return xasprintf("{\"LocationServiceData\":{\"serviceDefinitions\":[{\"serviceType\":\"distributedtask\",\"identifier\":\"%s\","
-	                 "\"displayName\":\"agents\",\"relativePath\":\"%s\",\"resourceVersion\":2,\"minVersion\":\"%s\","
-	                 "\"maxVersion\":\"%s\"%s%s%s}]}}",
-	                 identifier, path, min, max, released ? ",\"releasedVersion\":\"" : "", released ? released : "",
-	                 released ? "\"" : "");
+	return xasprintf(
+		"{\"LocationServiceData\":{\"serviceDefinitions\":[{\"serviceType\":\"distributedtask\",\"identifier\":\"%s\","
+		"\"displayName\":\"agents\",\"relativePath\":\"%s\",\"resourceVersion\":2,\"minVersion\":\"%s\","
+		"\"maxVersion\":\"%s\"%s%s%s}]}}",
+		identifier, path, min, max, released ? ",\"releasedVersion\":\"" : "", released ? released : "",
+		released ? "\"" : "");
 }
 
 #define AGENTS "E298EF32-5878-4CAB-993C-043836571F42"
@@ -42,16 +43,18 @@ static void a_route_is_what_the_service_says_with_the_values_of_the_call(void **
 		{"https://g/x/", "_apis/{area}/pools/{poolId}/{resource}/{agentId}", "1", "7", NULL,
 	         "https://g/x/_apis/distributedtask/pools/1/agents/7"},
 		{"https://g/x", "/_apis/v1/Agent/{POOLID}/{*agentId}", "1", NULL, NULL, "https://g/x/_apis/v1/Agent/1"},
-		{"https://g/x/?k=1", "_apis/{poolId}", "a/../b c", NULL, "y=2", "https://g/x/_apis/a%2F..%2Fb%20c?k=1&y=2"},
+		{"https://g/x/?k=1", "_apis/{poolId}", "a/../b c", NULL, "y=2",
+	         "https://g/x/_apis/a%2F..%2Fb%20c?k=1&y=2"},
 		{"https://g", "//a//{nothing}/b{nothing}/", NULL, NULL, "y=2", "https://g/a/b?y=2"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct service_request q = {.url = NULL};
-		const struct v1_value values[] = {
-			{rows[i].pool ? "poolId" : "other", rows[i].pool}, {rows[i].agent ? "agentId" : NULL, rows[i].agent}, {0}};
-		assert_int_equal(
-			ask(rows[i].base, data_of(AGENTS, rows[i].path, "1.0", "7.1", "7.1"), values, rows[i].query, &q, NULL),
-			0);
+		const struct v1_value values[] = {{rows[i].pool ? "poolId" : "other", rows[i].pool},
+		                                  {rows[i].agent ? "agentId" : NULL, rows[i].agent},
+		                                  {0}};
+		assert_int_equal(ask(rows[i].base, data_of(AGENTS, rows[i].path, "1.0", "7.1", "7.1"), values,
+		                     rows[i].query, &q, NULL),
+		                 0);
 		assert_string_equal(q.url, rows[i].url);
 		service_request_done(&q);
 	}
@@ -70,9 +73,9 @@ static void versions_are_negotiated_by_what_the_service_has(void **state)
 	static const struct v1_value none[] = {{0}};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct service_request q = {.url = NULL};
-		assert_int_equal(
-			ask("https://g", data_of(AGENTS, "a", rows[i].min, rows[i].max, rows[i].released), none, NULL, &q, NULL),
-			0);
+		assert_int_equal(ask("https://g", data_of(AGENTS, "a", rows[i].min, rows[i].max, rows[i].released),
+		                     none, NULL, &q, NULL),
+		                 0);
 		assert_string_equal(q.version, rows[i].version);
 		service_request_done(&q);
 	}
@@ -95,9 +98,9 @@ static void what_a_service_does_not_list_is_not_guessed(void **state)
 		struct service_request q = {.url = NULL};
 		struct err err = ERR_INIT;
 		char line[1024];
-		assert_int_equal(
-			ask("https://g", data_of(rows[i].identifier, rows[i].path, rows[i].min, "7.1", "7.1"), none, NULL, &q, &err),
-			ERR_UNSUPPORTED);
+		assert_int_equal(ask("https://g", data_of(rows[i].identifier, rows[i].path, rows[i].min, "7.1", "7.1"),
+		                     none, NULL, &q, &err),
+		                 ERR_UNSUPPORTED);
 		assert_non_null(strstr(err_line(&err, line, sizeof(line)), rows[i].says));
 	}
 	struct err err = ERR_INIT;
@@ -164,7 +167,8 @@ static void a_sessions_key_is_read_by_the_hash_that_the_answer_names(void **stat
 		free(value);
 	}
 	struct v1_key read = {.len = 5};
-	json_t *plain = json_pack("{s:{s:b, s:s}}", "encryptionKey", "encrypted", 0, "value", "AAAAAAAAAAAAAAAAAAAAAA==");
+	json_t *plain =
+		json_pack("{s:{s:b, s:s}}", "encryptionKey", "encrypted", 0, "value", "AAAAAAAAAAAAAAAAAAAAAA==");
 	assert_int_equal(v1_key_read(plain, key, &read, NULL), 0);
 	assert_int_equal(read.len, 16);
 	json_object_clear(plain);
@@ -181,8 +185,9 @@ static json_t *encrypted(const char *text, const struct v1_key *with)
 	int n = 0, rest = 0;
 	struct str data = STR_INIT(1024), vector = STR_INIT(64);
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-	assert_int_equal(EVP_EncryptInit_ex(c, with->len == 16 ? EVP_aes_128_cbc() : EVP_aes_256_cbc(), NULL, with->bytes, iv),
-	                 1);
+	assert_int_equal(
+		EVP_EncryptInit_ex(c, with->len == 16 ? EVP_aes_128_cbc() : EVP_aes_256_cbc(), NULL, with->bytes, iv),
+		1);
 	assert_int_equal(EVP_EncryptUpdate(c, room, &n, (const unsigned char *)text, (int)strlen(text)), 1);
 	assert_int_equal(EVP_EncryptFinal_ex(c, room + n, &rest), 1);
 	EVP_CIPHER_CTX_free(c);
@@ -200,7 +205,8 @@ static void a_message_is_decrypted_with_its_sessions_key_alone(void **state)
 	(void)state;
 	static const size_t lengths[] = {16, 32};
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
-		struct v1_key own = {.bytes = {7}, .len = lengths[i]}, other = {.bytes = {8}, .len = lengths[i]}, none = {.len = 0};
+		struct v1_key own = {.bytes = {7}, .len = lengths[i]}, other = {.bytes = {8}, .len = lengths[i]},
+			      none = {.len = 0};
 		json_t *message = encrypted("\xef\xbb\xbf{\"jobId\":\"j\",\"timeout\":\"00:01:00\"}", &own);
 		struct str out = STR_SECRET_INIT(1 << 16);
 		struct broker_message m = {0};
@@ -235,7 +241,8 @@ static void an_errors_class_decides_and_not_its_status(void **state)
 		enum queue_error error;
 	} rows[] = {
 		{500, "{\"typeKey\":\"TaskAgentSessionConflictException\"}", QUEUE_CONFLICT},
-		{400, "{\"typeName\":\"Microsoft.TeamFoundation.DistributedTask.WebApi.TaskAgentNotFoundException, Microsoft.X\"}",
+		{400,
+	         "{\"typeName\":\"Microsoft.TeamFoundation.DistributedTask.WebApi.TaskAgentNotFoundException, Microsoft.X\"}",
 	         QUEUE_RUNNER_GONE},
 		{403, "{\"typeKey\":\"TaskAgentSessionExpiredException\"}", QUEUE_SESSION_EXPIRED},
 		{403, "{\"typeKey\":\"AccessDeniedException\",\"errorCode\":1}", QUEUE_VERSION_TOO_OLD},
@@ -318,9 +325,9 @@ static void annotations_become_issues_and_are_counted(void **state)
 {
 	(void)state;
 	json_t *record = json_object(),
-	       *all = json_pack("[{s:s, s:s, s:s, s:i, s:i, s:s}, {s:s, s:s, s:i}, {s:s, s:s}]", "level", "failure", "message",
-	                        "no", "path", "a.c", "startLine", 3, "endLine", 4, "title", "T", "level", "warning", "message",
-	                        "hm", "startLine", 9, "level", "notice", "message", "oh");
+	       *all = json_pack("[{s:s, s:s, s:s, s:i, s:i, s:s}, {s:s, s:s, s:i}, {s:s, s:s}]", "level", "failure",
+	                        "message", "no", "path", "a.c", "startLine", 3, "endLine", 4, "title", "T", "level",
+	                        "warning", "message", "hm", "startLine", 9, "level", "notice", "message", "oh");
 	v1_job_set_issues(record, all);
 	assert_int_equal(json_get_int(record, "errorCount", 0), 1);
 	assert_int_equal(json_get_int(record, "warningCount", 0), 1);
