@@ -18,7 +18,7 @@ struct options {
 	struct strv repos;
 	const char *listen, *ca_file, *port_file, *ready_fd, *state, *token, *secrets, *poll, *lease, *cancel,
 		*cache_size, *storage_size, *releases;
-	bool tls, verbose, remote, no_acknowledge;
+	bool tls, verbose, remote, no_acknowledge, lines;
 };
 
 static int read_duration(const char *name, const char *text, int64_t otherwise, int64_t *ret, struct err *err)
@@ -73,6 +73,7 @@ static int run(struct options *o, struct err *err)
 	                              .secrets_file = o->secrets,
 	                              .repos = o->repos,
 	                              .releases_dir = o->releases,
+	                              .lines = o->lines,
 	                              .acknowledge = !o->no_acknowledge,
 	                              .verbose = o->verbose || isatty(STDOUT_FILENO)};
 	long long fd = -1;
@@ -130,6 +131,7 @@ static int cmd_forge(int argc, char **argv)
 		{"releases", 0, CLI_TEXT, &o.releases, "DIR",
 	         "serve releases of the repositories from there: DIR/OWNER/NAME/TAG/FILE"},
 		{"no-acknowledge", 0, CLI_FLAG, &o.no_acknowledge, NULL, "do not ask runners to acknowledge a job"},
+		{"lines", 0, CLI_FLAG, &o.lines, NULL, "print what the steps print, as it comes"},
 		{"verbose", 0, CLI_FLAG, &o.verbose, NULL, "print a line for each event (on a terminal always)"},
 		{0}};
 	const struct cli_command command = {

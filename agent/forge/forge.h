@@ -33,6 +33,7 @@ struct forge_config {
 	int64_t cache_bytes;      /* all caches of a repository; 0: 10 GiB */
 	int64_t storage_bytes;    /* all artifacts and caches; 0: 40 GiB */
 	bool acknowledge;         /* job references ask for an acknowledgement */
+	bool lines;               /* lines of running steps on standard output, as they come */
 	bool verbose;             /* one line for each event on standard output */
 };
 

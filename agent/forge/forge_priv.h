@@ -109,6 +109,7 @@ struct forge_job {
 	json_t *message, *permissions;
 	struct forge_token *access_token, *github_token;
 	json_t *steps; /* external id → step */
+	json_t *live;  /* step id → the last lines of its console */
 	json_t *annotations, *outputs, *telemetry;
 	char *raw_conclusion; /* the word of completejob */
 	int64_t change_order;
@@ -178,6 +179,7 @@ struct forge {
 	pthread_mutex_t lock;
 	pthread_mutex_t pull_lock; /* taken before the other one */
 	bool stopping;
+	int consoles; /* WebSockets that are served */
 	int64_t next_id;
 	json_t *defaults; /* the "*" entry of the secrets file */
 	json_t *apps;     /* id → public key of a GitHub App, PEM */
@@ -219,6 +221,7 @@ struct waiter {
 /* ---- one request (http.c) ---- */
 
 struct route;
+struct forge_console;
 struct req {
 	struct forge *f;
 	struct MHD_Connection *connection;
@@ -235,7 +238,8 @@ struct req {
 	struct proc child;     /* streams the answer */
 	struct str child_head; /* body bytes read together with the child's headers */
 	bool streams;
-	struct storage_blob *content; /* part of it is the answer; held */
+	struct forge_console *console; /* the answer is a WebSocket; NULL */
+	struct storage_blob *content;  /* part of it is the answer; held */
 	int64_t content_from, content_len;
 	bool superseded;          /* a newer poll of the same session came */
 	struct forge_fault fault; /* the fault that applies to the answer */
@@ -486,7 +490,7 @@ void forge_blob_free(struct forge_blob *b);
 /* ---- the services' routes ---- */
 
 extern const struct route app_routes[], registration_routes[], broker_routes[], runservice_routes[], results_routes[],
-	rest_routes[], control_routes[], page_routes[], storage_routes[], artifact_routes[], cache_routes[],
-	release_routes[];
+	console_routes[], rest_routes[], control_routes[], page_routes[], storage_routes[], artifact_routes[],
+	cache_routes[], release_routes[];
 
 void forge_runner_remove(struct forge *f, struct forge_runner *runner);

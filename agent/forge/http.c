@@ -16,9 +16,10 @@
 
 enum { BLOB_ROOM_MAX = 4 << 20 };
 
-static const struct route *const tables[] = {app_routes,     registration_routes, broker_routes,  runservice_routes,
-                                             results_routes, rest_routes,         control_routes, page_routes,
-                                             storage_routes, artifact_routes,     cache_routes,   release_routes};
+static const struct route *const tables[] = {app_routes,     registration_routes, broker_routes,   runservice_routes,
+                                             results_routes, console_routes,      rest_routes,     control_routes,
+                                             page_routes,    storage_routes,      artifact_routes, cache_routes,
+                                             release_routes};
 
 const char *req_header(const struct req *r, const char *name)
 {
@@ -299,6 +300,8 @@ static struct MHD_Response *make_response(struct req *r)
 		cut->sent_limit = MIN(cut->len, (size_t)r->fault.truncate);
 		return MHD_create_response_from_callback(MAX(cut->len, 1), 65536, cut_reader, cut, cut_free);
 	}
+	if (r->console != NULL)
+		return console_response(r);
 	if (r->content != NULL)
 		return MHD_create_response_from_callback((uint64_t)r->content_len, 256 << 10, content_reader, r, NULL);
 	if (r->streams)
@@ -447,6 +450,7 @@ static void request_ends(void *context, struct MHD_Connection *connection, void 
 		storage_release(r->content);
 		pthread_mutex_unlock(&r->f->lock);
 	}
+	console_free(r->console);
 	proc_done(&r->child);
 	closep(&r->body_fd);
 	free(r->method);
@@ -583,8 +587,8 @@ static int open_socket(struct forge *f, struct err *err)
 
 int forge_listen(struct forge *f, struct err *err)
 {
-	unsigned flags =
-		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+	unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG |
+	                 MHD_USE_ITC | MHD_ALLOW_UPGRADE;
 	if (f->config.tls)
 		flags |= MHD_USE_TLS;
 	struct MHD_OptionItem tls[] = {
@@ -614,6 +618,8 @@ void forge_unlisten(struct forge *f)
 	pthread_mutex_lock(&f->lock);
 	forge_wake(f);
 	pthread_mutex_unlock(&f->lock);
+	while (__atomic_load_n(&f->consoles, __ATOMIC_ACQUIRE) > 0)
+		clock_pause_ms(1);
 	if (f->daemon)
 		MHD_stop_daemon(f->daemon);
 	f->daemon = NULL;

@@ -150,6 +150,7 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 	_cleanup_json_ json_t *vars = overlaid(f, job, "vars", job->run->repo->vars);
 	_cleanup_free_ char *run_service = xasprintf("%s/_services/run/1/", f->base);
 	_cleanup_free_ char *results = xasprintf("%s/_services/results/", f->base);
+	_cleanup_free_ char *feed = xasprintf("ws%s/_services/results/_ws/ingest.sock", f->base + strlen("http"));
 	_cleanup_free_ char *owner = xasprintf("U_%lld", (long long)job->run->repo->id);
 	struct workflow_message m = {
 		.workflow = forge_job_workflow(job),
@@ -159,6 +160,7 @@ void forge_job_make_message(struct forge *f, struct forge_job *job)
 		.display_name = job->name,
 		.run_service_url = run_service,
 		.results_url = f->local != NULL ? NULL : results, /* here the worker's own output is watched */
+		.feed_url = f->local != NULL ? NULL : feed,
 		.actions_url = results,
 		.launch_url = f->base,
 		.access_token = job->access_token->text,

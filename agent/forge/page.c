@@ -96,13 +96,31 @@ static void put_annotations(struct str *out, const json_t *list)
 	}
 }
 
+/* What a running step has printed so far. */
+static void put_live(struct str *out, const json_t *lines)
+{
+	size_t i;
+	json_t *line;
+	if (json_array_size(lines) == 0)
+		return;
+	str_append(out, "<pre>");
+	json_array_foreach((json_t *)(uintptr_t)lines, i, line)
+	{
+		put(out, json_string_value(line), json_string_length(line));
+		str_append_c(out, '\n');
+	}
+	str_append(out, "</pre>\n");
+}
+
 /* The end of a long log is the interesting part. */
 static void put_log(struct str *out, const json_t *step)
 {
 	const char *log = json_get_string(step, "log");
 	size_t len = log != NULL ? strlen(log) : 0, from = len > LOG_SHOWN ? len - LOG_SHOWN : 0;
-	if (len == 0)
+	if (len == 0) {
+		put_live(out, json_get_array(step, "live"));
 		return;
+	}
 	str_append(out, "<pre>");
 	if (from > 0)
 		str_appendf(out, "(%zu bytes before this are left out)\n", from);

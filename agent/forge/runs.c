@@ -61,6 +61,7 @@ struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct f
 	job->name = forge_call_name(call, def->id);
 	job->state = JOB_WAITING;
 	job->steps = json_object();
+	job->live = json_object();
 	job->annotations = json_array();
 	job->outputs = json_object();
 	job->permissions = forge_call_permissions(job);

@@ -92,6 +92,12 @@ void log_entries_done(struct log_entries *e);
 /* Without the lock, by one who holds the blob. */
 bool log_archive_write(const struct log_entries *entries, struct storage_blob *to);
 
+/* ---- console.c ---- */
+
+/* The answer that makes the connection a WebSocket; it takes r->console. */
+struct MHD_Response *console_response(struct req *r);
+void console_free(struct forge_console *c);
+
 /* ---- artifacts.c, caches.c ---- */
 
 struct forge_artifact {

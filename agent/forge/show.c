@@ -65,6 +65,7 @@ static json_t *steps_json(struct forge *f, const struct forge_job *job, bool log
 			json_object_set_new(copy, "annotations", json_array());
 		if (logs) {
 			json_object_set_new(copy, "log", blob_text(forge_blob_find(f, job, BLOB_STEP_LOG, id)));
+			json_object_set(copy, "live", json_object_get(job->live, id));
 			json_object_set_new(copy, "summary", blob_text(forge_blob_find(f, job, BLOB_SUMMARY, id)));
 		}
 		list[count++] = copy;

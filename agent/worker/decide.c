@@ -272,6 +272,8 @@ int job_report(struct job *j, struct err *err)
 		job_issue(j, ISSUE_ERROR, text);
 	}
 	job_close_log(j);
+	if (j->feed != NULL)
+		feed_end(j->feed);
 	drain(j);
 	if (j->deserted) {
 		fs_remove_tree(AT_FDCWD, j->work, NULL);

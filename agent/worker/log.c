@@ -92,7 +92,10 @@ void record_write(struct job *j, struct record *r, const char *text, size_t len)
 	int64_t lines = 0;
 	for (const char *p = out.data, *end = p + out.len; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
 		lines++;
-	console_lines(j, r, out.data + strlen(front), out.len - strlen(front));
+	size_t front_len = strlen(front);
+	console_lines(j, r, out.data + front_len, out.len - front_len);
+	if (j->feed != NULL)
+		feed_text(j->feed, r->id, r->log.lines + 1, out.data + front_len, out.len - front_len - 1);
 	append(j, r->id, &r->log, out.data, out.len, lines);
 	append(j, NULL, &j->log, out.data, out.len, lines);
 }
@@ -127,6 +130,8 @@ void record_write_lines(struct job *j, struct record *r, const char *text, size_
 		len = masked.len;
 	}
 	console_lines(j, r, text, len);
+	if (j->feed != NULL)
+		feed_lines(j->feed, r->id, r->log.lines + 1, text, len);
 	const char *front = stamp(j);
 	struct str *block = &r->log.block;
 	while (len > 0) {

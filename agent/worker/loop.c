@@ -84,7 +84,7 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 		background_yield(j->active, extra, count, max_ms);
 		return;
 	}
-	size_t n = 0, room = count + 2 + background_fd_count(j), own = room, signals = room, others;
+	size_t n = 0, room = count + 3 + background_fd_count(j), own = room, signals = room, live = room, others;
 	_cleanup_free_ struct pollfd *fds = xcalloc(room, sizeof(*fds));
 	struct err err = ERR_INIT;
 	for (; n < count; n++)
@@ -97,6 +97,8 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 		signals = n;
 		fds[n++] = (struct pollfd){.fd = j->signal_fd, .events = POLLIN};
 	}
+	if (j->feed != NULL && feed_poll(j->feed, &fds[n], &max_ms))
+		live = n++;
 	others = n;
 	n += background_gather(j, fds + n, &max_ms);
 	int64_t now = clock_mono_ms(), due = reports_turn(j->reports, now);
@@ -106,6 +108,8 @@ void job_turn(struct job *j, struct pollfd *extra, size_t count, int64_t max_ms)
 		log_debug("worker", "%s", err.frames[0].text);
 	for (size_t i = 0; i < count; i++)
 		extra[i].revents = fds[i].revents;
+	if (j->feed != NULL)
+		feed_turn(j->feed, live < room && fds[live].revents != 0);
 	if (own < room && fds[own].revents != 0)
 		listen_once(j);
 	if (signals < room && fds[signals].revents != 0)

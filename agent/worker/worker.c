@@ -82,6 +82,7 @@ static int read_job(struct job *j, struct err *err)
 
 static void job_done(struct job *j)
 {
+	feed_free(j->feed);
 	reports_free(j->reports);
 	http_free(j->http);
 	for (size_t i = 0; i < j->background_count; i++)
@@ -125,6 +126,9 @@ static int connect_services(struct job *j, struct err *err)
 		return r;
 	j->reports = reports_new();
 	reports_add_of_message(j->reports, j->http, &j->run, j->message, job_setting(j, "agent_name"));
+	const char *feed = message_connection_data(j->message, "FeedStreamUrl");
+	if (feed != NULL && j->run.locations == NULL) /* else the older services' way, beside the timeline */
+		j->feed = feed_new(j->http, feed, j->run.token);
 	return 0;
 }
 

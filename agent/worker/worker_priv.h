@@ -22,6 +22,7 @@
  * decide.c decide.
  */
 #pragma once
+#include "agent/service/feed.h"
 #include "agent/service/reports.h"
 #include "agent/worker/shell.h"
 #include "agent/template/eval.h"
@@ -129,6 +130,7 @@ struct job {
 	struct run_job run;
 	struct http *http;
 	struct reports *reports; /* to nobody where the message names no service */
+	struct feed *feed;       /* of the live console; NULL: the message names none */
 	struct mask *mask;
 	const char *server_url;
 

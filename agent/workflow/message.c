@@ -90,6 +90,8 @@ static json_t *endpoint_of(const struct workflow_message *m)
 	json_t *data = json_object();
 	json_object_set_new(data, "ResultsServiceUrl", json_string(m->actions_url));
 	json_object_set_new(data, "CacheServerUrl", json_string(m->cache_url ? m->cache_url : ""));
+	if (m->feed_url)
+		json_object_set_new(data, "FeedStreamUrl", json_string(m->feed_url));
 	if (m->pipelines_url)
 		json_object_set_new(data, "PipelinesServiceUrl", json_string(m->pipelines_url));
 	json_object_set_new(data, "GenerateIdTokenUrl", json_string(m->id_token_url ? m->id_token_url : ""));

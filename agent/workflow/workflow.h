@@ -116,6 +116,7 @@ struct workflow_message {
 	const char *plan_id, *job_id; /* GUIDs */
 	const char *display_name;     /* evaluated */
 	const char *run_service_url, *results_url, *launch_url, *cache_url, *pipelines_url,
+		*feed_url,        /* the live console; NULL: none */
 		*actions_url,     /* where actions find the services of artifacts and caches; NULL: nowhere */
 		*id_token_url;    /* cache, pipelines, id: NULL or "" for none */
 	const char *access_token; /* the job's token for run service and results */

@@ -29,6 +29,7 @@ struct http_transfer {
 	struct curl_slist *connect_to;
 	char *socket, *ca_text;
 	bool fresh, unverified, handshake;
+	bool upgrade;     /* connects only; `done` takes the handle, which keeps the connection (websocket.c) */
 	int connected_fd; /* -1: none, or libcurl has it */
 	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
 	int retries_left, tries, hops;

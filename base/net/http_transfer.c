@@ -367,6 +367,11 @@ static void set_connection(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
 		curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	}
+	if (t->upgrade) {
+		curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+		curl_easy_setopt(t->easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
+	}
 	if (t->handshake) {
 		curl_easy_setopt(t->easy, CURLOPT_CONNECT_ONLY, 1L);
 		curl_easy_setopt(t->easy, CURLOPT_CERTINFO, 1L);
@@ -614,8 +619,10 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 		code == CURLE_OK && t->failed >= 0 && t->follow && redirect != NULL && is_redirect(t->response.status);
 	if (redirected)
 		redirected = follow_redirect(t, redirect, text_of(t));
-	curl_multi_remove_handle(t->client->multi, t->easy);
-	curl_easy_cleanup(TAKE(t->easy));
+	if (!t->upgrade || code != CURLE_OK) {
+		curl_multi_remove_handle(t->client->multi, t->easy);
+		curl_easy_cleanup(TAKE(t->easy));
+	}
 	if (redirected)
 		return true;
 

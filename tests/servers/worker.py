@@ -94,12 +94,12 @@ class Run:
 
 
 class House:
-    def __init__(self, actions_repository="davit-deploy/davit", repos=()):
+    def __init__(self, actions_repository="davit-deploy/davit", repos=(), options=()):
         self.folder = tempfile.mkdtemp(prefix="davit-worker-")
         self.work = os.path.join(self.folder, "work")
         self.state = os.path.join(self.folder, "state")
         os.makedirs(self.state, mode=0o700)
-        self.forge = Forge(repos=[REPOSITORY, *repos])
+        self.forge = Forge(repos=[REPOSITORY, *repos], options=options)
         self.actions_repository = actions_repository
         self.runner = None
         self._count = 0
