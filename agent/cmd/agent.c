@@ -26,6 +26,7 @@ static const struct part parts[] = {
 	{"key", agent_key, "this machine's line for the lists of agents of other machines"},
 	{"install", agent_install, "make the agent a service of systemd, or put a hook into an official runner"},
 	{"uninstall", agent_uninstall, "take that back"},
+	{"update", agent_update, "let another davit take over, once no job runs and the service has seen it"},
 	{"renew", agent_renew, NULL},
 	{"as-user", agent_as_user, NULL},
 };
@@ -89,6 +90,7 @@ int agent_run(int argc, char **argv)
 	struct listener_options options = {.once = o.once,
 	                                   .drain = o.drain,
 	                                   .slots = o.slots,
+	                                   .probe = o.probe,
 	                                   .worker_user = o.worker_user,
 	                                   .native = o.native,
 	                                   .isolation = o.isolation,

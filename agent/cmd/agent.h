@@ -13,6 +13,7 @@ int agent_policy(int argc, char **argv);
 int agent_page(int argc, char **argv); /* executes davit-forge */
 int agent_install(int argc, char **argv);
 int agent_uninstall(int argc, char **argv);
+int agent_update(int argc, char **argv);
 /* Internal: registers again, by the credential that is kept. The running agent starts it. */
 int agent_renew(int argc, char **argv);
 /* Internal: becomes USER and executes PROGRAM. The agent starts processes of another user with it. */

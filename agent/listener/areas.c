@@ -34,7 +34,8 @@ static char *area_of(const struct listener *l, const struct endpoint *e)
 static int spawn(struct listener *l, const struct endpoint *of, struct err *err)
 {
 	_cleanup_(strv_done) struct strv words = {0};
-	const char *front[] = {l->program, "agent", "as-user", of->reg.worker_user, l->program, "worker", "sweep"};
+	const char *program = listener_program(l);
+	const char *front[] = {program, "agent", "as-user", of->reg.worker_user, program, "worker", "sweep"};
 	for (size_t i = of->reg.worker_user != NULL ? 0 : 4; i < ARRAY_SIZE(front); i++)
 		strv_add(&words, front[i]);
 	strv_addf(&words, "%lld", (long long)l->options.quota);

@@ -140,8 +140,8 @@ static json_t *ask(const struct records *store)
 
 int describe_agent(const struct records *store, bool walls, json_t **ret, struct err *err)
 {
-	static const char *const of_live[] = {"started",  "healthy",    "stopping", "slots", "jobs",
-	                                      "refusals", "recoveries", "disk",     NULL};
+	static const char *const of_live[] = {"started",  "healthy",    "stopping", "slots",  "jobs",
+	                                      "refusals", "recoveries", "disk",     "update", NULL};
 	struct running running = {0};
 	_cleanup_json_ json_t *answer = json_object(), *list = json_array();
 	int r = 0;

@@ -170,14 +170,9 @@ static bool has_work(const struct listener *l)
 }
 
 /* What is not this runner's yet goes to another one; what is runs on. */
-static void drain(struct listener *l)
+void listener_drain(struct listener *l)
 {
-	uint64_t signals;
-	ssize_t n = read(l->cancel_fd, &signals, sizeof(signals));
-	(void)n;
 	l->draining = true;
-	watchdog_stopping(l);
-	listener_say("Draining: no further jobs; those that run are waited for. A second signal cancels them.");
 	for (struct lease *j = l->jobs; j != NULL; j = j->next)
 		if (j->phase == LEASE_WAITING || j->phase == LEASE_ACKNOWLEDGE || j->phase == LEASE_TOKEN)
 			lease_shutdown(j);
@@ -187,7 +182,12 @@ static void drain(struct listener *l)
 void listener_stop(struct listener *l)
 {
 	if (l->options.drain && !l->draining && has_work(l)) {
-		drain(l);
+		uint64_t signals;
+		ssize_t n = read(l->cancel_fd, &signals, sizeof(signals));
+		(void)n;
+		watchdog_stopping(l);
+		listener_say("Draining: no further jobs; those that run are waited for. A second signal cancels them.");
+		listener_drain(l);
 		return;
 	}
 	l->stopping = true;
@@ -256,6 +256,7 @@ static int prepare(struct listener *l, const struct listener_options *options, s
 	l->last_result = -1;
 	l->started_wall_ms = clock_wall_ms();
 	supervisor_take(&l->supervisor);
+	update_begin(l);
 	/* Keys and messages with secrets pass through this memory. */
 	walls_close_process();
 	l->cancel_fd = cancel_install(err);
@@ -310,6 +311,7 @@ static void listener_done(struct listener *l)
 	teller_end(l);
 	ping_end(l);
 	areas_end(l);
+	update_done(l);
 	json_decref(l->refusals);
 	http_free(l->http);
 	supervisor_done(&l->supervisor);
@@ -372,9 +374,20 @@ int listener_isolation(struct listener *l, const struct endpoint *e, json_t **re
 	return 0;
 }
 
+/* Shows that this program and the service understand each other, in the place of one that waits for that: no job, nothing of its own. */
+static int probe_all(struct listener *l)
+{
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		endpoint_start(l->endpoints[i]);
+	int code = loop(l);
+	return code != 0 ? code : l->probed >= l->options.probe ? LISTEN_DONE : LISTEN_TERMINATED;
+}
+
 static int listen_all(struct listener *l)
 {
 	struct err err = ERR_INIT;
+	if (l->options.probe > 0)
+		return probe_all(l);
 	if (choose_isolation(l, &err) < 0) {
 		log_err(&err);
 		return LISTEN_TERMINATED;
@@ -389,6 +402,8 @@ static int listen_all(struct listener *l)
 	watchdog_begin(l);
 	int code = loop(l);
 	running_write(l);
+	if (code == 0 && update_carry_out(l))
+		return LISTEN_RETRY;
 	return code != 0 ? code : exit_code(l);
 }
 
@@ -431,7 +446,8 @@ int listener_run_records(const struct records *store, const struct listener_opti
 	struct listener l = LISTENER_INIT;
 	l.store = store;
 	_cleanup_close_ int lock = -1;
-	int r = records_lock(store, &lock, &err);
+	/* Of a probe the one that waits for it has the lock. */
+	int r = options->probe > 0 ? 0 : records_lock(store, &lock, &err);
 	if (r >= 0)
 		r = prepare(&l, options, &err);
 	if (r >= 0)

@@ -23,6 +23,7 @@ struct listener_options {
 	const char *policy;      /* its file; NULL: where admission_path finds it */
 	int64_t quota;           /* bytes of all work areas of a user; 0: none */
 	int64_t free_space;      /* bytes below which no job is taken; 0: none */
+	int probe;               /* opens so many sessions and ends: nothing else; 0: listens */
 	const char *ping;        /* a URL that is asked for while all is well; NULL */
 	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
 };

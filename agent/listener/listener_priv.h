@@ -300,6 +300,19 @@ void watch_fill(struct watch *w, const struct listener *l);
 void watch_handle(const struct watch *w, struct listener *l);
 void watch_done(struct watch *w);
 
+/* ---- Another davit in this one's place (update.c, update.h). */
+struct update {
+	char *program; /* that is to take over; NULL: none is asked for */
+	int sessions;  /* that it has to open first */
+	json_t *ended; /* how the last one went; NULL */
+};
+void update_begin(struct listener *l);
+void update_look(struct listener *l); /* is one asked for? */
+/* After the loop. Does not return if a program was executed. False: none is asked for; true: none could be. */
+bool update_carry_out(struct listener *l);
+json_t *update_describe(const struct listener *l); /* new; null: none */
+void update_done(struct listener *l);
+
 /* ---- What a service manager is told (watchdog.c). */
 void watchdog_begin(struct listener *l); /* ready: the registrations are read, the loop begins */
 void watchdog_timer(struct listener *l, int64_t now_ms);
@@ -316,6 +329,8 @@ struct listener {
 	int cancel_fd;
 	bool stopping, connected;
 	bool draining; /* no further jobs, but those that run may end */
+	struct update update;
+	int probed; /* sessions that were opened for --probe */
 	struct teller teller;
 	struct ping ping;
 	struct areas areas;
@@ -328,7 +343,7 @@ struct listener {
 	char told_status[128];
 	bool once_taken, once_done;
 	int last_result; /* 0 to 5 of the job of a run-once listener, -1 */
-	char *program;   /* this one */
+	char *program;   /* this one, as listener_program says it */
 	char *state_dir; /* the journal's, of the agent's own user */
 };
 #define LISTENER_INIT                                                                                                  \
@@ -338,6 +353,8 @@ struct listener {
 			.pidfd = -1                                                                                    \
 		}                                                                                                      \
 	}
+/* This program, for workers: one that took over was renamed meanwhile. Until the next call. */
+const char *listener_program(struct listener *l);
 /* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
 /* The policy of this host as it is now; errors name the file. */
@@ -350,6 +367,8 @@ void listener_say(const char *fmt, ...) _printf_(1, 2);
 /* Said once, with the first session. */
 void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);
+/* No further jobs; those that run go on, and the loop ends with the last one. */
+void listener_drain(struct listener *l);
 /* No further jobs; those that run are told to end. */
 void listener_stop(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */

@@ -155,5 +155,6 @@ json_t *listener_live(const struct listener *l)
 	                              l->refusals != NULL ? json_incref(l->refusals) : json_array()));
 	json_object_set_new(live, "recoveries", json_integer((json_int_t)recoveries));
 	json_object_set_new(live, "disk", describe_disk(l));
+	json_object_set_new(live, "update", update_describe(l));
 	return live;
 }

@@ -75,6 +75,7 @@ static const struct option options[] = {
 	{"once", FLAG, RUN, AT(once), NULL, "one job, then stop"},
 	{"jitconfig", SECRET, RUN, AT(jit), "B64", "from a just-in-time configuration; nothing is kept"},
 	{"slots", NUMBER, RUN, AT(slots), "N", "jobs at a time; default: one a processor, at least two"},
+	{"probe", NUMBER, RUN, AT(probe), "N", NULL},
 	{"local", FLAG, REMOVE, AT(local), NULL, "forget the registration here only"},
 	{"json", FLAG, STATUS | KEY, AT(json), NULL, "answer with JSON on standard output"},
 	{"check", FLAG, STATUS, AT(check), NULL,

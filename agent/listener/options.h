@@ -11,7 +11,7 @@ struct agent_options {
 	char *worker_user, *actions_repository, *native, *on_failure, *token_file, *isolation, *actions, *node, *policy,
 		*ping, *app_id, *app_key;
 	struct strv labels;
-	int slots;                 /* 0: not given */
+	int slots, probe;          /* 0: not given */
 	int64_t quota, free_space; /* bytes; 0: not given */
 	bool unattended, replace, ephemeral, disable_update, no_default_labels, once, local, json, check, keep_pat,
 		drain, help, version;

@@ -10,6 +10,7 @@
  *   AGENT/sealed/job-JOBID                     a running job, sealed (base/secret/seal.h): see recovery.c
  *   AGENT/policy.yml                           which jobs may run here, where /etc/davit/policy.yml is not there
  *   AGENT/status.sock                          what the running agent says (agent/listener/live.h)
+ *   AGENT/update.json                          another davit is to take over (agent/listener/update.h)
  *   AGENT/credentials/ID                       what administers a registration (agent/service/credential.h), sealed
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *

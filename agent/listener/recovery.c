@@ -141,7 +141,8 @@ static int spawn(struct recovery *r, struct err *err)
 	if (step == NULL)
 		return err->code;
 	const char *plain[] = {step, "recover", "--json", NULL};
-	const char *other[] = {r->listener->program, "agent", "as-user", r->user, step, "recover", "--json", NULL};
+	const char *other[] = {
+		listener_program(r->listener), "agent", "as-user", r->user, step, "recover", "--json", NULL};
 	struct proc_options options = {.argv = r->user != NULL ? other : plain,
 	                               .stdin_fd = PROC_PIPE,
 	                               .stdout_fd = PROC_PIPE,

@@ -149,6 +149,10 @@ static void session_made(struct endpoint *e)
 	endpoint_write_state(e, "listening", NULL);
 	write_session(e, e->session);
 	listener_trim_soon(e->listener);
+	if (e->listener->options.probe > 0) {
+		e->listener->probed++;
+		e->closing = true;
+	}
 	endpoint_enter(e, STEP_POLL);
 }
 

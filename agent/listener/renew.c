@@ -24,7 +24,7 @@ static void try_later(struct endpoint *e)
 
 void endpoint_renew(struct endpoint *e)
 {
-	const char *argv[] = {e->listener->program, "agent", "renew", e->id, NULL};
+	const char *argv[] = {listener_program(e->listener), "agent", "renew", e->id, NULL};
 	struct proc_options options = {
 		.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = STDERR_FILENO, .new_session = true};
 	struct err err = ERR_INIT;

@@ -1,5 +1,5 @@
 /* The socket of the agent's own directory tells whoever may enter that how it goes: it accepts, writes one JSON document, and closes. It reads
- * nothing, so nothing can be said to the process that holds the keys. That it answers at all says that the loop turns. */
+ * nothing from there, so nothing can be said to the process that holds the keys. That it answers at all says that the loop turns. */
 #include "agent/listener/listener_priv.h"
 
 #include <errno.h>
@@ -56,6 +56,7 @@ void teller_accept(struct listener *l)
 	_cleanup_close_ int fd = accept4(l->teller.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0 || count_readers(l) >= READERS_MAX)
 		return;
+	update_look(l);
 	struct listener_reader *reader = xcalloc(1, sizeof(*reader));
 	_cleanup_json_ json_t *live = listener_live(l);
 	_cleanup_free_ char *text = json_text(live);

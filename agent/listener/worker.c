@@ -40,8 +40,9 @@ void lease_close_input(struct lease *j)
 int lease_spawn_worker(struct lease *j, struct err *err)
 {
 	struct listener *l = j->listener;
-	const char *plain[] = {l->program, "worker", NULL};
-	const char *other[] = {l->program, "agent", "as-user", j->user, l->program, "worker", NULL};
+	const char *program = listener_program(l);
+	const char *plain[] = {program, "worker", NULL};
+	const char *other[] = {program, "agent", "as-user", j->user, program, "worker", NULL};
 	struct proc_options options = {.argv = j->user != NULL ? other : plain,
 	                               .stdin_fd = PROC_PIPE,
 	                               .stdout_fd = STDOUT_FILENO,
@@ -157,10 +158,9 @@ static bool engine_is_clear(struct lease *j)
 {
 	struct err err = ERR_INIT;
 	int status = 0;
-	const char *plain[] = {j->listener->program, "worker", "clear", j->tracking_id, NULL};
-	const char *other[] = {
-		j->listener->program, "agent", "as-user", j->user, j->listener->program, "worker", "clear",
-		j->tracking_id,       NULL};
+	const char *program = listener_program(j->listener);
+	const char *plain[] = {program, "worker", "clear", j->tracking_id, NULL};
+	const char *other[] = {program, "agent", "as-user", j->user, program, "worker", "clear", j->tracking_id, NULL};
 	struct proc_options options = {.argv = j->user != NULL ? other : plain,
 	                               .stdin_fd = -1,
 	                               .stdout_fd = -1,

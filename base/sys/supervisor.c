@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,7 +45,9 @@ static int64_t watchdog_time(void)
 void supervisor_take(struct supervisor *ret)
 {
 	const char *name = getenv("NOTIFY_SOCKET");
+	supervisor_done(ret);
 	ret->fd = name != NULL ? connect_to(name) : -1;
+	ret->name = ret->fd >= 0 ? xstrdup(name) : NULL;
 	ret->watchdog_ms = ret->fd >= 0 ? watchdog_time() : 0;
 	unsetenv("NOTIFY_SOCKET");
 	unsetenv("WATCHDOG_USEC");
@@ -61,7 +64,23 @@ void supervisor_tell(const struct supervisor *s, const char *state)
 	while (n < 0 && errno == EINTR);
 }
 
+void supervisor_give_back(const struct supervisor *s)
+{
+	char usec[24], pid[24];
+	if (s->fd < 0)
+		return;
+	setenv("NOTIFY_SOCKET", s->name, 1);
+	if (s->watchdog_ms == 0)
+		return;
+	(void)snprintf(usec, sizeof(usec), "%lld", (long long)s->watchdog_ms * US_PER_MS);
+	(void)snprintf(pid, sizeof(pid), "%lld", (long long)getpid());
+	setenv("WATCHDOG_USEC", usec, 1);
+	setenv("WATCHDOG_PID", pid, 1);
+}
+
 void supervisor_done(struct supervisor *s)
 {
 	closep(&s->fd);
+	free(s->name);
+	s->name = NULL;
 }

@@ -19,7 +19,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FILE, ARCH = {"x86_64": ("davit-linux-x86_64", "x64"), "aarch64": ("davit-linux-aarch64", "arm64")}[os.uname().machine]
 with open(os.path.join(SOURCE, "actions/release"), encoding="ascii") as release:
     REPOSITORY, TAG = release.read().split()
-# One file, as a release's is: the build's davit has its programs beside it.
+# For who only fetches it.
 PROGRAM = f"#!/bin/sh\nexec '{BUILD}/bin/davit' \"$@\"\n".encode()
 PAGE = "docs/tasks/install.md says how it gets there"
 
@@ -286,7 +286,9 @@ class InJobs(unittest.TestCase):
         own = os.path.join(self.tree.dir, "davit")
         shutil.copytree(os.path.join(SOURCE, "actions"), os.path.join(own, "actions"), ignore=shutil.ignore_patterns("SHA256SUMS"))
         shutil.copy(os.path.join(SOURCE, "action.yml"), own)
-        write(os.path.join(own, "actions/SHA256SUMS"), sums(PROGRAM))
+        with open(os.path.join(BUILD, "one/davit"), "rb") as one:
+            self.program = one.read()
+        write(os.path.join(own, "actions/SHA256SUMS"), sums(self.program))
         for words in (("init", "-q", "-b", "v1"), ("add", "-A"), ("-c", "user.name=A", "-c", "user.email=a@example.invalid", "commit", "-qm", "v1")):
             subprocess.run(["git", "-C", own, *words], check=True, env=self.tree.env)
         self.own = own
@@ -298,7 +300,7 @@ class InJobs(unittest.TestCase):
                                 "--var", f"PLACE={self.place}", "--var", f"TARGETS={targets}", "--var", f"PAGE={page}", *more, env=env)
 
     def test_single_steps_a_whole_file_and_setup_run_by_the_release_alone(self):
-        write_release(self.releases)
+        write_release(self.releases, self.program)
         code, events, err = self.run_it()
         self.assertEqual((code, ends(events)), (0, {"site": "success", "whole": "success", "setup": "success"}), err + log(events))
         self.assertRegex(log(events, "site"), r"release=\d.* state=committed\n")

@@ -127,9 +127,9 @@ class Agent:
         return self.davit("configure", "--unattended", "--url", f"{forge.url}/{repository}", "--token",
                           forge.registration_token(repository), "--name", self.name, *words, **more)
 
-    def start(self, *words, **environment):
+    def start(self, *words, program=DAVIT, **environment):
         self.log = open(self.output, "a")
-        self.process = subprocess.Popen([DAVIT, "agent", "run", *words], env={**self.env, **environment}, stdout=self.log,
+        self.process = subprocess.Popen([program, "agent", "run", *words], env={**self.env, **environment}, stdout=self.log,
                                         stderr=subprocess.STDOUT, cwd=self.root, **self.identity)
         return self
 

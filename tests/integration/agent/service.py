@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`davit agent install` on a machine with a systemd of its own as process 1 (tests/servers/systemd_root.py): the service runs jobs, is watched, and
 goes again without a trace."""
+import hashlib
 import json
 import os
 import pathlib
@@ -121,6 +122,43 @@ def test_a_listener_that_hangs_is_started_anew_by_the_watchdog():
         os.kill(pid, signal.SIGSTOP)
         until("another process listens", lambda: shown("MainPID") not in ("0", str(pid)) and shown("ActiveState") == "active")
         assert int(shown("NRestarts")) >= 1
+
+
+def one_file(path, name, before=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n# {name}\n{before}\nexec {BIN}/davit \"$@\"\n")
+    path.chmod(0o755)
+    (path.parent / "SHA256SUMS").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    return str(path)
+
+
+def test_another_davit_takes_over_the_service_or_the_old_one_goes_on():
+    with Machine() as m:
+        m.configure()
+        old = one_file(pathlib.Path("/opt/davit/davit"), "old")
+        pathlib.Path("/etc/systemd/system/davit-agent.service.d").mkdir(exist_ok=True)
+        pathlib.Path("/etc/systemd/system/davit-agent.service.d/test.conf").write_text(
+            f"[Service]\nWatchdogSec=4s\nExecStart=\nExecStart={old} agent run --worker-user davit --slots 3\n")
+        davit("install")
+        pid = shown("MainPID")
+
+        def goes_on(name):
+            assert f"# {name}\n" in pathlib.Path(old).read_text() and [p for p in os.listdir("/opt/davit") if ".new-" in p] == []
+            assert (shown("MainPID"), shown("ActiveState"), shown("NRestarts")) == (pid, "active", "0")
+            told = shown("WatchdogTimestampMonotonic")
+            until("the watchdog hears it again", lambda: shown("WatchdogTimestampMonotonic") != told)
+            until("it listens", lambda: shown("StatusText") == "listening for 1 of 1 registrations, 0 jobs run")
+            assert [j["conclusion"] for j in m.forge.ended(m.forge.push(harness.HELLO))] == ["success"]
+        dies = davit("update", "--program", old, "--from", one_file(pathlib.Path("/srv/dies/davit"), "dies", '[ "$1" = --version ] || exit 9'), check=False)
+        assert dies.returncode == 1 and "it ended with 9" in dies.stderr, dies
+        goes_on("old")
+        assert "and runs" in davit("update", "--program", old, "--from", one_file(pathlib.Path("/srv/new/davit"), "new")).stdout
+        goes_on("new")
+        state = json.loads(davit("status", "--json").stdout)
+        assert (state["slots"], state["update"]["state"], str(state["pid"])) == (3, "done", pid), state
+        levels = {level for level, text in journal() if "does not take over" in text}
+        assert levels == {"4"}, journal()
+        assert [text for _, text in journal() if "Z: " not in text[:24]] == [], journal()
 
 
 def test_lines_of_the_journal_have_their_level_and_time():

@@ -40,6 +40,14 @@ static void it_is_told_and_its_address_leaves_the_environment(void **state)
 	supervisor_tell(&s, "READY=1");
 	assert_int_equal(recv(fd, got, sizeof(got) - 1, 0), 7);
 	assert_string_equal(got, "READY=1");
+	/* A program that is executed in this process finds all of it again. */
+	supervisor_give_back(&s);
+	assert_string_equal(getenv("NOTIFY_SOCKET"), name);
+	supervisor_take(&s);
+	assert_int_equal(s.watchdog_ms, 3000);
+	assert_null(getenv("NOTIFY_SOCKET"));
+	supervisor_tell(&s, "STATUS=x");
+	assert_int_equal(recv(fd, got, sizeof(got) - 1, 0), 8);
 	supervisor_done(&s);
 }
 
