@@ -36,7 +36,7 @@ static const struct {
 	{"continue", cmd_continue, false}, {"approvals", cmd_approvals, true},
 	{"history", cmd_history, true},    {"show", cmd_show, true},
 	{"report", cmd_report, true},      {"journal", cmd_journal, false},
-	{"licences", cmd_licences, true},
+	{"licences", cmd_licences, true},  {"state", cmd_state, false},
 };
 
 int command_run(const char *name, int argc, char **argv)

@@ -2,10 +2,12 @@
 
 #include "base/sys/walls.h"
 #include "base/data/json.h"
+#include "providers/http/target.h"
 #include "providers/proxmox/target.h"
 #include "providers/registry/target.h"
 #include "providers/s3/target.h"
 #include "providers/scaleway/target.h"
+#include "schemas/targets/http.h"
 #include "schemas/targets/local.h"
 #include "schemas/targets/proxmox.h"
 #include "schemas/targets/registry.h"
@@ -109,6 +111,15 @@ static void describe_s3(const struct target_config *config, json_t *ret)
 
 static const struct target_kind s3 = {.choice = TARGET_S3_CHOICE, .make = s3_target_new, .describe = describe_s3};
 
+static void describe_http(const struct target_config *config, json_t *ret)
+{
+	const struct target_http *http = config->kind.typed;
+	json_object_set_new(ret, "url", json_string(http->address));
+}
+
+static const struct target_kind http = {
+	.choice = TARGET_HTTP_CHOICE, .make = http_target_new, .describe = describe_http};
+
 static void describe_scaleway(const struct target_config *config, json_t *ret)
 {
 	const struct target_scaleway *scaleway = config->kind.typed;
@@ -119,5 +130,5 @@ static const struct target_kind scaleway = {
 	.choice = TARGET_SCALEWAY_CHOICE, .make = scaleway_target_new, .describe = describe_scaleway};
 
 const struct field_choice *const target_kinds[] = {
-	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, &s3.choice, &scaleway.choice, NULL,
+	&local.choice, &ssh.choice, &registry.choice, &proxmox.choice, &s3.choice, &scaleway.choice, &http.choice, NULL,
 };

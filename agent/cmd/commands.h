@@ -23,6 +23,7 @@ int cmd_reject(int argc, char **argv);
 int cmd_continue(int argc, char **argv);
 int cmd_releases(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_state(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_copy(int argc, char **argv);

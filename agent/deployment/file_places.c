@@ -20,7 +20,7 @@ static const struct step_info *placed_step(const json_t *item)
  * place: the others keep their positions. */
 static json_t *leave_places(const json_t *raw)
 {
-	static const char *const heads[] = {"name", "environment", "targets"};
+	static const char *const heads[] = {"name", "environment", "targets", "state"};
 	json_t *left = json_object(), *steps = json_array(), *item;
 	size_t index;
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)

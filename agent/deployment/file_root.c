@@ -121,7 +121,7 @@ static void read_duration(struct reader *r, const char *key, long long least_ms)
 
 void file_copy_heads(struct reader *r)
 {
-	static const char *const names[] = {"name", "environment", "on_failure", "undo_deadline", "seal"};
+	static const char *const names[] = {"name", "environment", "on_failure", "undo_deadline", "seal", "state"};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		json_t *value = json_object_get(r->root, names[i]);
 		if (value != NULL)

@@ -97,7 +97,7 @@ bool replay_shows_a_secret(const json_t *value)
 json_t *replay_make(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
 {
 	static const char *const heads[] = {"name", "environment", "on_failure", "undo_deadline",
-	                                    "seal", "source_root", "file"};
+	                                    "seal", "source_root", "file",       "state"};
 	json_t *kept _cleanup_json_ = json_object();
 	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
 		if (json_object_get(deployment, heads[i]) != NULL)

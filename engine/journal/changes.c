@@ -18,6 +18,8 @@ static int changed(int r, enum change_state state)
 
 /* ---- changes ---- */
 
+static int apply_state_row(struct store *s, const char *id, const struct change *c, bool back, struct err *err);
+
 static int insert_change(struct store *s, const char *id, const struct change *c, struct err *err)
 {
 	_cleanup_json_ json_t *record = change_record(c);
@@ -50,6 +52,17 @@ static int import_changes(struct store *s, void *context, struct err *err)
 	return r;
 }
 
+/* With the rows of what was made: whoever accepts it knows them, and an undo takes them back. */
+static int import_with_rows(struct store *s, void *context, struct err *err)
+{
+	const struct adding *a = context;
+	int r = import_changes(s, context, err);
+	for (size_t i = 0; r == 0 && i < a->count; i++)
+		if (a->changes[i].state == CHANGE_DONE)
+			r = apply_state_row(s, a->id, &a->changes[i], false, err);
+	return r;
+}
+
 static int add_changes(struct store *s, void *context, struct err *err)
 {
 	struct adding *a = context;
@@ -70,7 +83,7 @@ int store_changes_add(struct store *s, const char *id, struct change *changes, s
 int store_changes_import(struct store *s, const char *id, const struct plan *changes, struct err *err)
 {
 	struct adding a = {.id = id, .changes = changes->changes, .count = changes->count};
-	const struct sql_write w = {.deployment = id, .work = import_changes, .context = &a};
+	const struct sql_write w = {.deployment = id, .work = import_with_rows, .context = &a};
 	return sql_write(s, &w, err);
 }
 

@@ -125,6 +125,8 @@ int engine_commit(struct engine *e, struct err *err)
 		r = engine_verify_all(e, err);
 	if (r == 0)
 		r = wait_check(&e->wait, err);
+	if (r == 0)
+		r = engine_rows_commit(e, err);
 	if (r < 0)
 		return engine_settled_by_undo(r, err);
 	r = mark_anchor(e, "committed", err);
@@ -178,7 +180,9 @@ int engine_finish_undone(struct engine *e, int exit_status, struct err *err)
 {
 	engine_past_cancel(e);
 	engine_alone_disarm_all(e);
-	int r = e->target_count > 0 && e->targets[0].locked ? mark_anchor(e, "undone", err) : 0;
+	int r = engine_rows_settle(e, err);
+	if (r == 0)
+		r = e->target_count > 0 && e->targets[0].locked ? mark_anchor(e, "undone", err) : 0;
 	if (r < 0)
 		return r;
 	json_t *members = json_pack("{s:I, s:i, s:b}", "decided_ms", (json_int_t)clock_wall_ms(), "exit_status",
@@ -272,8 +276,11 @@ void engine_clean(struct engine *e, bool committed)
 	if (committed) {
 		engine_note_passed(e);
 		clean_steps(e);
+		engine_rows_keep_copy(e);
 	}
-	int r = engine_unlock_all(e, &why);
+	int r = committed ? engine_rows_settle(e, &why) : 0;
+	if (r == 0)
+		r = engine_unlock_all(e, &why);
 	if (r == 0)
 		r = store_seal_erase(e->store, e->id, &why);
 	if (r == 0) {

@@ -33,21 +33,12 @@ static struct http *step_http(void *engine)
 
 static int step_state_get(void *engine, const char *target, const char *key, json_t **ret, struct err *err)
 {
-	struct engine *e = engine;
-	/* A plan on a host that has no journal yet. */
-	if (e->store == NULL)
-		return err_set(err, ERR_NOT_FOUND, "no state of '%s'", key);
-	return store_state_get(e->store, e->scope, target, key, ret, err);
+	return engine_rows_get(engine, target, key, ret, err);
 }
 
 static int step_state_list(void *engine, const char *target, json_t **ret_object, struct err *err)
 {
-	struct engine *e = engine;
-	if (e->store == NULL) {
-		*ret_object = json_object();
-		return 0;
-	}
-	return store_state_list(e->store, e->scope, target, ret_object, err);
+	return engine_rows_list(engine, target, ret_object, err);
 }
 
 static int step_state_forget(void *engine, const char *target, const char *key, struct err *err)

@@ -166,6 +166,8 @@ int engine_plan(const struct deployment *deployment, const struct engine_options
 	if (r == 0)
 		r = engine_reach(&e, err);
 	if (r == 0)
+		r = engine_rows_look(&e, err);
+	if (r == 0)
 		r = engine_examine(&e, true, err);
 	if (r == 0 && o->planned)
 		ret->planned = engine_without_secrets(e.digested);

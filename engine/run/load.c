@@ -330,6 +330,8 @@ static int load(struct engine *e, const struct deployment *given, const struct e
 	e->id = id ? xstrdup(id) : engine_make_id(e->store, e->name, e->environment);
 	if (r == 0)
 		r = load_targets(e, err);
+	if (r == 0)
+		r = engine_rows_find(e, err);
 	if (r == 0) {
 		load_facts(e);
 		r = load_steps(e, err);
@@ -383,6 +385,7 @@ void engine_done(struct engine *e)
 	free(e->environment);
 	free(e->scope);
 	free(e->source_root);
+	json_decref(e->rows);
 	json_decref(e->deployment);
 	json_decref(e->doc);
 	json_decref(e->left_over);

@@ -144,7 +144,7 @@ int engine_tick(void *engine, struct err *err)
 		if (lock_renew(t, ++et->renewals, NULL) == ERR_FENCED)
 			return err_set(err, ERR_FENCED, "the lock on '%s' was taken over", et->name);
 	}
-	return 0;
+	return engine_rows_renew(e, err);
 }
 
 bool engine_changed_earlier(const struct engine *e, const struct etarget *et)
@@ -243,6 +243,8 @@ int engine_lock_all(struct engine *e, struct err *err)
 	int64_t deadline = clock_mono_ms() + e->o->lock_wait_ms;
 	bool said = false;
 	int r = lock_journal(e, deadline, err);
+	if (r == 0)
+		r = engine_rows_lock(e, deadline, err);
 	if (r < 0)
 		return r;
 	for (;;) {
@@ -257,6 +259,8 @@ int engine_lock_all(struct engine *e, struct err *err)
 	}
 	if (r == 0)
 		r = check_all_locked(e, err);
+	if (r == 0)
+		r = engine_rows_take(e, err);
 	if (r == ERR_LOCKED)
 		err_hint(err, r, "wait for it (--wait 10m); if its machine is gone: davit recover FILE --takeover");
 	return r;
@@ -340,6 +344,9 @@ static int clear_target(struct engine *e, struct etarget *et, struct err *err)
 
 int engine_unlock_all(struct engine *e, struct err *err)
 {
+	int unlocked = engine_rows_unlock(e, err);
+	if (unlocked < 0)
+		return unlocked;
 	/* Whoever has the journal's lock may be making its own there just now: a sweep would come in between. */
 	if (e->fresh_locks)
 		return 0;

@@ -2,7 +2,7 @@
  *
  * Files: engine.c (the public entry of deploy and plan), load.c, context.c (what a step sees), document.c (the journal's object), open.c
  * (connections), plan.c (validate, check, plan), findings.c (what these find), room.c (the disk space of all plans together), digest.c,
- * renew.c (journal and target locks, renewal, fencing ourselves), apply.c (journal order), undo.c (undo order) with undo_change.c,
+ * renew.c (journal and target locks, renewal, fencing ourselves), rows.c (where the rows of the environment lie), apply.c (journal order), undo.c (undo order) with undo_change.c,
  * private_names.c, after_undo.c and left_over.c, commit.c (commit, undone, held, cleaning), passed.c
  * (what a gate let in), recover.c with resume.c, reclaim.c and
  * settle.c, takeover.c, elsewhere.c (one journal, several machines), unlock.c, job.c, rollback.c, rollback_plan.c, way_back.c, back.c, park.c, difference.c, report.c.
@@ -13,6 +13,7 @@
 #include "base/core/mem.h"
 #include "engine/run/engine.h"
 #include "engine/lock/lock.h"
+#include "engine/target/keeper.h"
 
 struct etarget {
 	char *name;
@@ -65,6 +66,11 @@ struct engine {
 	json_t *deployment;             /* as given; may hold secrets */
 	json_t *doc;                    /* the journal's object */
 	char *id, *name, *environment, *source_root, *scope;
+	struct keeper keeper;    /* where the rows of the environment lie: `rows_at`, else the journal */
+	struct etarget *rows_at; /* the target that `state` names; NULL: none */
+	json_t *rows;            /* of a plan, as read there; NULL: they are in the journal */
+	bool rows_locked;        /* the lock of that place is ours */
+	int64_t rows_renewals, rows_renewed_ms;
 	bool hold; /* on_failure: hold */
 	bool fresh_locks; /* no lock of a target was asked for so far, by this process or one before it: nothing of it lies there */
 	struct step_deployment facts;
@@ -113,6 +119,28 @@ void engine_done(struct engine *e);
 struct etarget *engine_target(struct engine *e, const char *name);
 /* Reads the input (again, when it was resolved) into the step's struct. */
 int engine_read_input(struct engine *e, struct estep *s, struct faults *faults, struct err *err);
+
+/* ---- rows.c ---- */
+/* Where they lie, by the deployment's `state`. */
+int engine_rows_find(struct engine *e, struct err *err);
+/* Does nothing where they lie in the journal. Waits until the deadline (mono ms). */
+int engine_rows_lock(struct engine *e, int64_t deadline, struct err *err);
+int engine_rows_unlock(struct engine *e, struct err *err);
+int engine_rows_renew(struct engine *e, struct err *err);
+int engine_rows_look(struct engine *e, struct err *err); /* without a lock, for a plan */
+/* Under the lock: into the journal. */
+int engine_rows_take(struct engine *e, struct err *err);
+/* The same for a deployment of another journal, whose owner was proven gone. */
+int engine_rows_take_over(struct engine *e, struct err *err);
+/* Writes them back where they are other ones than were read. ERR_CONFLICT: somebody else wrote there. */
+int engine_rows_publish(struct engine *e, struct err *err);
+/* Before the commit: what fails is undone. */
+int engine_rows_commit(struct engine *e, struct err *err);
+/* Once it is undone, or a person accepted it: what somebody else wrote stays, with a warning. A place out of reach is an error. */
+int engine_rows_settle(struct engine *e, struct err *err);
+void engine_rows_keep_copy(struct engine *e); /* after a commit; does nothing where they lie elsewhere */
+int engine_rows_get(struct engine *e, const char *target, const char *key, json_t **ret, struct err *err);
+int engine_rows_list(struct engine *e, const char *target, json_t **ret, struct err *err);
 
 /* ---- context.c ---- */
 /* Fills the step's context from what is loaded of it. */

@@ -194,6 +194,8 @@ static int take_over(struct engine *e, const struct engine_recover_options *ro, 
 		return r == ERR_FENCED || r == ERR_LOCKED ? 5 : 4;
 	r = record_here(e, record, err);
 	if (r == 0)
+		r = engine_rows_take_over(e, err);
+	if (r == 0)
 		r = engine_import_changes(e, err);
 	for (size_t i = 0; r == 0 && i < e->host_count; i++)
 		engine_alone_hear(e, &e->targets[i]);

@@ -55,6 +55,15 @@ static int find_deployment(struct store *s, const char *wanted, json_t **ret, st
 	return 0;
 }
 
+/* A person's word decides, also where the state's place does not answer. */
+static void tell_rows(struct engine *e)
+{
+	char line[ERR_FRAME_SIZE];
+	struct err why = ERR_INIT;
+	if (engine_rows_publish(e, &why) < 0)
+		engine_say(e, "warning", "the state was not written: %s", err_line(&why, line, sizeof(line)));
+}
+
 static int accept_world(struct engine *e, struct err *err)
 {
 	_cleanup_free_ char *mark = NULL;
@@ -67,6 +76,8 @@ static int accept_world(struct engine *e, struct err *err)
 		r = engine_note_accepted(e, err);
 	if (r == 0)
 		r = engine_alone_disarm(e, 1, err);
+	if (r == 0)
+		tell_rows(e);
 	if (r == 0 && e->targets[0].locked)
 		r = lock_mark(e->targets[0].t, "committed", err);
 	return r < 0 ? r : engine_finish_commit(e, err);

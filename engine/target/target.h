@@ -67,6 +67,8 @@ void target_result_done(struct target_result *r);
 /* True if it ended by a signal: it did not end by itself, and its children are ended too. */
 bool target_was_killed(int status);
 
+struct keeper_type;
+
 /* Facts found by open(). */
 struct target_facts {
 	char *base;     /* BASE: the target's own, 0700 once a lock was made */
@@ -82,6 +84,8 @@ struct target_type {
 	int (*open)(struct view *v, struct err *err); /* connects, fills facts; again: nothing */
 	const struct host_type *host;                 /* NULL: an API */
 	bool here; /* this process acts there itself, as its own user: what it reaches, the target's commands do */
+	const struct keeper_type *
+		keeper; /* it can keep the state of environments (engine/target/keeper.h, of: its view); NULL: it cannot */
 	void (*free)(struct target *t); /* closes, frees what the implementation and target_done own */
 };
 

@@ -18,6 +18,7 @@ struct s3 {
 	char *host, *bucket, *base; /* base: "/BUCKET" or "" */
 	char *region, *access_key;
 	struct str secret_key, session_token;
+	const struct s3_quirks *quirks;
 	struct http *http;
 };
 
@@ -44,6 +45,7 @@ int s3_new(const struct s3_config *config, struct s3 **ret, struct err *err)
 	int r = read_url(s, config, err);
 	if (r < 0)
 		return r;
+	s->quirks = s3_quirks_of(config->provider, s->host);
 	s->bucket = xstrdup(config->bucket);
 	s->region = xstrdup(config->region);
 	s->access_key = xstrdup(config->access_key);
@@ -85,6 +87,11 @@ const char *s3_host(const struct s3 *s)
 const char *s3_bucket(const struct s3 *s)
 {
 	return s->bucket;
+}
+
+const struct s3_quirks *s3_quirks(const struct s3 *s)
+{
+	return s->quirks;
 }
 
 /* A part "." or ".." would be taken out on the way, and the signature be another one's. */

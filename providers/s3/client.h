@@ -2,11 +2,10 @@
  * at most 1024 bytes, and none of their parts is "." or "..".
  *
  * Each request has a deadline and is sent again at most three times where that is harmless. Seen with Ceph's gateway 16; what differs
- * between services:
- *   - the number of parts of an upload: s3_parts_max;
- *   - an upload's end may be an error in an answer of 200, which is read. */
+ * between services is in quirks.h; an upload's end may be an error in an answer of 200, which is read. */
 #pragma once
 #include "base/net/http.h"
+#include "providers/s3/quirks.h"
 
 struct s3;
 struct s3_config {
@@ -15,16 +14,22 @@ struct s3_config {
 	const char *access_key, *secret_key, *session_token; /* session_token: NULL: none */
 	const char *ca_file;                                 /* NULL: the system's */
 	bool host_style;                                     /* https://BUCKET.HOST/KEY */
+	const char *provider; /* whose service it is (quirks.h); NULL: as its host says */
 };
 int s3_new(const struct s3_config *config, struct s3 **ret, struct err *err);
 void s3_free(struct s3 *s);
 void s3_freep(struct s3 **s);
 const char *s3_host(const struct s3 *s);
 const char *s3_bucket(const struct s3 *s);
+const struct s3_quirks *s3_quirks(const struct s3 *s);
 
 /* ---- objects.c. ERR_NOT_FOUND: no such key; ERR_AUTH: the login is refused ---- */
 
 int s3_put(struct s3 *s, const char *key, const void *data, size_t len, struct wait *w, struct err *err);
+/* All of it in one request, at most `max` bytes: its ETag as it was sent, "" where it has none. */
+enum { S3_ETAG = 128 };
+int s3_get(struct s3 *s, const char *key, size_t max, struct str *out, char ret_etag[S3_ETAG], struct wait *w,
+           struct err *err);
 /* All of it, or its first `limit` bytes (0: all), piece by piece. An object that is replaced meanwhile is ERR_CONFLICT. */
 typedef int (*s3_sink)(void *context, const void *data, size_t len, struct err *err);
 int s3_read(struct s3 *s, const char *key, int64_t limit, s3_sink sink, void *context, struct wait *w, struct err *err);

@@ -19,6 +19,24 @@ int s3_put(struct s3 *s, const char *key, const void *data, size_t len, struct w
 	return r < 0 || answer.status == 200 ? r : s3_refused(s, &answer, what, err);
 }
 
+int s3_get(struct s3 *s, const char *key, size_t max, struct str *out, char ret_etag[S3_ETAG], struct wait *w,
+           struct err *err)
+{
+	const struct s3_call call = {.method = "GET", .key = key, .max_body = max};
+	_cleanup_(http_response_done) struct http_response answer = {0};
+	_cleanup_free_ char *what = xasprintf("get '%s'", key);
+	int r = s3_send(s, &call, w, &answer, err);
+	if (r < 0)
+		return r;
+	if (answer.status != 200)
+		return s3_refused(s, &answer, what, err);
+	const char *etag = http_header(&answer, "ETag");
+	snprintf(ret_etag, S3_ETAG, "%s", etag ? etag : "");
+	return str_append_n(out, str_peek(&answer.body), answer.body.len)
+	               ? 0
+	               : err_set(err, ERR_LIMIT, "'%s' is larger than what is taken", key);
+}
+
 /* "bytes 0-9/100" */
 static bool read_range(const char *text, int64_t first, size_t len, int64_t *ret_size)
 {

@@ -1,6 +1,7 @@
 #include "providers/s3/target.h"
 
 #include "base/core/mem.h"
+#include "providers/s3/keeper.h"
 #include "schemas/targets/s3.h"
 
 #include <stdlib.h>
@@ -31,7 +32,11 @@ static void free_target(struct target *t)
 	free(own);
 }
 
-static const struct target_type s3_type = {.name = "s3", .open = open_target, .free = free_target};
+static const struct target_type s3_type = {
+	.name = "s3", .open = open_target, .free = free_target, .keeper = &s3_keeper};
+
+/* In the order of the schema. */
+static const char *const providers[] = {"aws", "backblaze", "ceph", "cloudflare", "garage", "minio", "ovh", "scaleway"};
 
 int s3_target_new(const struct target_config *config, struct target **ret, struct err *err)
 {
@@ -43,7 +48,8 @@ int s3_target_new(const struct target_config *config, struct target **ret, struc
 	                                .secret_key = given->secret_key,
 	                                .session_token = given->session_token,
 	                                .ca_file = given->ca_file,
-	                                .host_style = given->style == TARGET_S3_STYLE_HOST};
+	                                .host_style = given->style == TARGET_S3_STYLE_HOST,
+	                                .provider = given->has_provider ? providers[given->provider] : NULL};
 	struct s3 *s3 = NULL;
 	int r = s3_new(&login, &s3, err);
 	if (r < 0)

@@ -16,7 +16,7 @@ struct s3_upload {
 
 int s3_parts_max(const struct s3 *s)
 {
-	return str_ends(s3_host(s), ".scw.cloud") ? 1000 : 10000;
+	return s3_quirks(s)->parts_max;
 }
 
 void s3_upload_freep(struct s3_upload **p)

@@ -82,7 +82,7 @@ class Schema(unittest.TestCase):
                       "8:18: /targets/web/ssh/port", "10:5: /targets/db", "12:13: /targets/db/become", "14:9: /steps/0/id"):
             self.assertIn("production.yml:" + place + ": ", result.stderr)
         self.assertIn("'environment' is missing", result.stderr)
-        self.assertIn("only one of 'local', 'ssh', 'registry', 'proxmox', 's3', 'scaleway' is possible", result.stderr)
+        self.assertIn("only one of 'local', 'ssh', 'registry', 'proxmox', 'http', 's3', 'scaleway' is possible", result.stderr)
 
     def test_a_good_deployment_file_is_valid(self):
         text = ("name: shop\nenvironment: production\ntargets:\n  web:\n    ssh: { host: h, user: [a, b], key: k, host_key: 'SHA256:x', "

@@ -15,6 +15,7 @@ from servers import host_root, postgres  # noqa: E402
 from servers.docker import Docker  # noqa: E402
 from servers.registry import Registry  # noqa: E402
 from servers.scaleway import PROJECT, TOKEN, Scaleway  # noqa: E402
+from servers.terraform_state import StateServer  # noqa: E402
 
 OF_A_HOST = "make-a-host-ready.md"  # what it does is done on a machine of its own
 OF_TERRAFORM = "run-terraform.md"
@@ -23,6 +24,7 @@ OF_CONTAINERS = "run-jobs-in-containers.md"
 OF_SCALEWAY = "deploy-scaleway.md"  # its commands ask a stand-in: their target gets its URL
 OF_GH = "watch-runs-with-gh.md"
 OF_A_JOURNAL = "share-a-journal.md"
+OF_A_STATE = "keep-state-elsewhere.md"  # at a stand-in of terraform's protocol
 SOURCE, BUILD = os.environ["DAVIT_SOURCE"], os.environ["DAVIT_BUILD"]
 
 
@@ -66,7 +68,7 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_every_page_work_as_written(self):
         for page in sorted(glob.glob(os.path.join(SOURCE, "docs/tasks/*.md"))):
             with self.subTest(page=os.path.basename(page)):
-                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY, OF_GH, OF_A_JOURNAL):
+                if not wants_an_engine(page) and os.path.basename(page) not in (OF_A_HOST, OF_TERRAFORM, OF_A_REGISTRY, OF_SCALEWAY, OF_GH, OF_A_JOURNAL, OF_A_STATE):
                     self.run_page(page)
 
     def test_the_commands_of_the_page_about_scaleway_work_as_written(self):
@@ -83,6 +85,11 @@ class TaskPages(unittest.TestCase):
     def test_the_commands_of_the_page_about_a_shared_journal_work_as_written(self):
         with Journal() as journal:
             self.run_page(os.path.join(SOURCE, "docs/tasks", OF_A_JOURNAL), JOURNAL_URL=journal.url())
+
+    def test_the_commands_of_the_page_about_states_work_as_written(self):
+        with StateServer(password="pw") as server:
+            self.run_page(os.path.join(SOURCE, "docs/tasks", OF_A_STATE), STATE_URL=server.url, STATE_PASSWORD="pw")
+            self.assertEqual(server.broken, [])
 
     @unittest.skipUnless(shutil.which("terraform"), "this machine has no terraform")
     def test_the_commands_of_the_page_about_terraform_work_as_written(self):

@@ -3,7 +3,9 @@
 LOCK gives the lock to one and answers 423 with the holder's own words to any other. UNLOCK frees it by the id of the holder; terraform's
 `force-unlock` sends none, which frees it too and is noted in `forced`. A write is taken from the holder of the lock only (`?ID=…`), with a
 Content-MD5 that fits, never with an older serial or another lineage. What breaks the protocol is noted in `broken` and answered 400.
-`password`: Basic authentication is asked for. `fail_writes`: how many writes from now on answer 500.
+`password`: Basic authentication is asked for. `fail_writes`: how many writes from now on answer 500. `faults`: what becomes of the next
+writes, one each: "500 before" and "500 after" it is stored, "cut after" (no reply at all), "other" (somebody else's document is there instead),
+"away" (as below, from then on), "kill after" (`on_kill` is called once it is stored, and no reply comes). `away`: nothing is answered from now on. `many`: each path has a state and a lock of its own.
 """
 import base64
 import hashlib
@@ -14,11 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class StateServer:
-    def __init__(self, password=None):
+    def __init__(self, password=None, many=False):
         self.state, self.lock, self.forced, self.broken, self.locks, self.writes = None, None, [], [], [], 0
         self.fail_writes, self.password = 0, password
+        self.faults, self.away, self.on_kill, self.holder, self.other = [], False, None, None, None
         self.mutex = threading.Lock()
-        outer = self
+        outer, places = self, {}
 
         class Handler(BaseHTTPRequestHandler):
             def body(self):
@@ -35,7 +38,18 @@ class StateServer:
                 with outer.mutex:
                     if outer.password and self.headers.get("Authorization") != "Basic " + base64.b64encode(f"davit:{outer.password}".encode()).decode():
                         return self.reply(401)
-                    return self.reply(*getattr(outer, f"on_{self.command.lower()}")(self, given))
+                    if outer.away:
+                        self.close_connection = True
+                        return None
+                    path = urllib.parse.urlsplit(self.path).path
+                    if many:
+                        outer.state, outer.lock = places.get(path, (None, None))
+                    status, *body = getattr(outer, f"on_{self.command.lower()}")(self, given)
+                    places[path] = outer.state, outer.lock
+                    if status == 0:
+                        self.close_connection = True
+                        return None
+                    return self.reply(status, *body)
 
             do_GET = do_POST = do_DELETE = do_LOCK = do_UNLOCK = serve
 
@@ -56,6 +70,8 @@ class StateServer:
     def on_lock(self, _request, given):
         info = json.loads(given)
         self.locks.append((info["Operation"], info["ID"]))
+        if self.holder is not None:
+            return 423, self.holder
         if self.lock is not None:
             return 423, json.dumps(self.lock).encode()
         self.lock = info
@@ -80,11 +96,31 @@ class StateServer:
         if self.fail_writes > 0:
             self.fail_writes -= 1
             return 500, b"no"
-        new, old = json.loads(given), json.loads(self.state or b"{}")
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "500 before":
+            return 500, b"no"
+        if fault == "away":
+            self.away = True
+            return (0,)
+        if fault == "other":
+            self.state = self.other
+            return 500, b"no"
+        new, old = json.loads(given), self.parsed()
         if old and (new["lineage"] != old["lineage"] or new["serial"] < old["serial"]):
             return self.breaks("a write of an older state, or of another one")
         self.state, self.writes = given, self.writes + 1
-        return 200, b""
+        if fault == "kill after":
+            self.on_kill()
+        if fault in ("cut after", "kill after"):
+            return (0,)
+        return (500, b"no") if fault == "500 after" else (200, b"")
+
+    def parsed(self):
+        """What is there, as far as it is JSON."""
+        try:
+            return json.loads(self.state or b"{}")
+        except ValueError:
+            return {}
 
     def on_delete(self, _request, _given):
         return self.breaks("nothing deletes a state")

@@ -13,8 +13,8 @@ BUILD, SOURCE = os.environ["DAVIT_BUILD"], os.path.realpath(os.environ["DAVIT_SO
 # From the bottom up; folders of one line do not know each other.
 RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["base/data/fields"], ["base/secret"], ["base/net"],
          ["base/ssh", "base/archive"], ["base/git"], ["schemas"], ["engine/record"], ["engine/target"],
-         ["engine/target/local", "engine/target/shell"], ["engine/journal", "engine/alone"], ["engine/journal/postgres"], ["engine/change"], ["engine/lock"], ["engine/run"],
-         ["providers/docker", "providers/github", "providers/proxmox", "providers/registry", "providers/s3", "providers/scaleway", "providers/terraform"], ["steps/common"], ["steps/sources", "steps/status", "steps/machine"],
+         ["engine/target/local", "engine/target/shell"], ["engine/journal", "engine/alone"], ["engine/journal/postgres"], ["engine/change"], ["engine/lock"], ["engine/state"], ["engine/run"],
+         ["providers/docker", "providers/github", "providers/http", "providers/proxmox", "providers/registry", "providers/s3", "providers/scaleway", "providers/terraform"], ["steps/common"], ["steps/sources", "steps/status", "steps/machine"],
          ["steps/apply", "steps/approve", "steps/archive_upload", "steps/bootstrap", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/promote", "steps/restore", "steps/run",
           "steps/secret_write", "steps/snapshot", "steps/terraform"], ["steps"],
          ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment", "agent/validate"],
