@@ -9,18 +9,22 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' green=$'\e[32m' plain=
 say() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 die() { echo "$example: $*" >&2; exit 1; }
 
-build_davit() {   # build_davit CLASS: installs the packages of that class (cmake/packages.sh), and builds the programs; they are in $bin
+# build_davit CLASS: installs the packages of that class (cmake/packages.sh), and builds the programs; they are in $bin, and $one is davit as one file.
+build_davit() {
   sh cmake/packages.sh "$1"
   bin=${DAVIT_BUILD:+$DAVIT_BUILD/bin}
   if [ -z "$bin" ]; then
     say "Building davit (build/quickstart)"
     mkdir -p build
-    cmake -S . -B build/quickstart -G Ninja -DCMAKE_BUILD_TYPE=Release -DDAVIT_TESTS=OFF >build/quickstart.log 2>&1 ||
+    cmake -S . -B build/quickstart -G Ninja -DCMAKE_BUILD_TYPE=Release -DDAVIT_TESTS=OFF -DDAVIT_ONE_FILE=ON >build/quickstart.log 2>&1 ||
       { cat build/quickstart.log; exit 1; }
     cmake --build build/quickstart
     bin=$here/build/quickstart/bin
   fi
   davit=$bin/davit
+  # shellcheck disable=SC2034
+  one=${DAVIT_BUILD:+$DAVIT_BUILD/one/davit}
+  [ -n "$one" ] || one=$davit
 }
 
 # ---- the temporary directory, and what runs while the example does ----------------------------------------------------
