@@ -298,7 +298,7 @@ int http_perform(struct http *h, const struct http_request *request, struct wait
 		if (waiter.done)
 			break;
 		if (r >= 0)
-			r = http_wait(h, w, err);
+			r = http_turns_inside(h) ? http_turns_wait(h, &waiter.done, err) : http_wait(h, w, err);
 		if (r < 0) {
 			r = err_wrap(err, r, "%s %s", t->method, t->label);
 			http_cancel(t);

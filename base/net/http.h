@@ -70,6 +70,13 @@ const char *http_header(const struct http_response *r, const char *name); /* val
 int http_perform(struct http *h, const struct http_request *request, struct wait *w, struct http_response *ret,
                  struct err *err);
 
+/* Calls one(context, i) for each i below count, at most `most` (64) of them at a time: while one waits in http_perform() of this client,
+ * the others go on. They take turns, each on a stack of its own of 1 MiB, so what they share needs no locks. Within another one, or
+ * where a thread cannot be had, one after the other. w ends all waits: its error is returned, and those that had not begun never
+ * are. What a call finds out is its own business. */
+int http_together(struct http *h, size_t count, size_t most, void (*one)(void *context, size_t i), void *context,
+                  struct wait *w, struct err *err);
+
 /* The answer pulled by the caller instead of pushed to on_body: for libraries that read. At most 1 MiB is buffered here, then the
  * connection waits. request->on_body must be NULL; max_body 0 is no ceiling; further tries as with on_body. Not thread-safe. */
 struct http_stream;

@@ -10,6 +10,7 @@ struct http {
 	bool insecure;
 	long connections_kept;
 	struct http_transfer *transfers; /* in flight or in back-off */
+	struct http_turns *turns;        /* of http_together(); NULL: nobody is in it */
 };
 
 struct http_transfer {
@@ -62,5 +63,8 @@ void http_transfer_pause(struct http_transfer *t, bool paused);
 int http_turn(struct http *h, struct err *err);
 /* Begins t and lists it with its client. On failure t is freed. */
 int http_launch(struct http_transfer *t, struct err *err);
+/* Is it somebody within http_together() who asks? Then he gives his turn away until *until, or until all of them are stopped. */
+bool http_turns_inside(const struct http *h);
+int http_turns_wait(struct http *h, const bool *until, struct err *err);
 /* Waits until something may have happened on a transfer of h, as w allows; 0 or an error of w. */
 int http_wait(struct http *h, struct wait *w, struct err *err);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An HTTP server whose answers are chosen by the path; prints its port and ends when its standard input does.
+"""An HTTP server whose answers are chosen by the path; prints its port as JSON and ends when its standard input does.
 
 /echo                 what came, as JSON: method, path, headers, body
 /fail/N/KEY           503 N times, then 200; with ?after=S a Retry-After of S seconds
@@ -132,6 +132,6 @@ class Server(http.server.ThreadingHTTPServer):
 
 server = Server(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-print(server.server_address[1], flush=True)
+print(json.dumps({"port": server.server_address[1]}), flush=True)
 sys.stdin.read()
 stop.set()

@@ -17,7 +17,7 @@ def running():
     server = os.path.join(os.path.dirname(os.path.abspath(__file__)), "http_server.py")
     process = subprocess.Popen([sys.executable, server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
     finally:
         process.communicate("")
 

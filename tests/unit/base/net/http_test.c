@@ -4,6 +4,7 @@
 #include "base/net/http.h"
 #include "base/sys/fs.h"
 #include "base/sys/proc.h"
+#include "harness/server.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -15,48 +16,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct proc server = PROC_INIT;
-static int port;
+static struct server server;
 
 static int start_server(void **state)
 {
 	(void)state;
-	static const char *const argv[] = {"python3", DAVIT_SOURCE_DIR "/tests/servers/http_server.py", NULL};
-	struct proc_options o = {
-		.argv = argv, .stdin_fd = PROC_PIPE, .stdout_fd = PROC_PIPE, .stderr_fd = STDERR_FILENO};
-	struct err err = ERR_INIT;
-	if (proc_spawn(&o, &server, &err) < 0)
-		return -1;
-	struct wait w = WAIT_INIT;
-	w = wait_within(&w, 20000);
-	char line[32] = "";
-	size_t len = 0;
-	while (strchr(line, '\n') == NULL) {
-		if (wait_fd(&w, server.stdout_fd, POLLIN, &err) < 0)
-			return -1;
-		ssize_t n = read(server.stdout_fd, line + len, sizeof(line) - 1 - len);
-		if (n <= 0)
-			return -1;
-		len += (size_t)n;
-	}
-	long long value;
-	line[strcspn(line, "\n")] = '\0';
-	if (!str_parse_i64(line, 1, 65535, &value))
-		return -1;
-	port = (int)value;
-	return 0;
+	return server_start(&server, "http_server.py", NULL) ? 0 : -1;
 }
 
 static int stop_server(void **state)
 {
 	(void)state;
-	proc_done(&server);
+	server_stop(&server);
 	return 0;
 }
 
 static char *url_of(const char *path)
 {
-	return xasprintf("http://127.0.0.1:%d%s", port, path);
+	return xasprintf("http://127.0.0.1:%d%s", server_port(&server), path);
 }
 
 struct call {
@@ -320,7 +297,7 @@ static void redirects_are_followed_when_asked_for_and_keep_headers_at_home(void 
 	CALL(other);
 	other.q.follow = true;
 	other.q.headers = headers;
-	_cleanup_free_ char *path = xasprintf("/redirect?to=http://localhost:%d/echo", port);
+	_cleanup_free_ char *path = xasprintf("/redirect?to=http://localhost:%d/echo", server_port(&server));
 	assert_int_equal(go(&other, path), 0);
 	assert_int_equal(other.a.status, 200);
 	assert_null(strstr(other.a.body.data, "Bearer"));
@@ -374,7 +351,7 @@ static void loopback_goes_through_no_proxy_of_the_environment(void **state)
 	assert_int_equal(go(&c, "/echo"), 0);
 	assert_int_equal(c.a.status, 200);
 	CALL(name);
-	name.q.url = xasprintf("http://localhost:%d/echo", port);
+	name.q.url = xasprintf("http://localhost:%d/echo", server_port(&server));
 	name.w = wait_within(&name.w, 20000);
 	assert_int_equal(http_perform(name.h, &name.q, &name.w, &name.a, &name.err), 0);
 	unsetenv("http_proxy");
@@ -499,7 +476,7 @@ static void on_poll(void *context, int result, struct http_response *response, c
 /* All wait at the same time, and all get their answers. */
 static long poll_together(struct http *h, int count)
 {
-	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/together/%d", port, count);
+	_cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/together/%d", server_port(&server), count);
 	struct http_request q = {.url = url};
 	struct polls p = {0};
 	for (int i = 0; i < count; i++)
