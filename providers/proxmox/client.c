@@ -11,6 +11,7 @@ enum {
 	/* A 401 is held back for 3 s by the server. */
 	TIMEOUT_MS = 30000,
 	RETRIES = 3,
+	AT_ONCE = 16,
 	ANSWER_MAX = 8 << 20,
 	FORM_MAX = 512 << 10,
 	LOGIN_MAX = 4096,
@@ -288,6 +289,13 @@ static int take_data(const struct proxmox *p, const char *what, const struct htt
 	if (ret != NULL)
 		*ret = json_incref(json_object_get(body, "data"));
 	return 0;
+}
+
+int proxmox_each(struct proxmox *p, size_t count, void (*one)(void *context, size_t i), void *context, struct wait *w,
+                 struct err *err)
+{
+	int r = make_http(p, w, err);
+	return r < 0 ? r : http_together(p->http, count, AT_ONCE, one, context, w, err);
 }
 
 int proxmox_call(struct proxmox *p, const char *method, const char *path, const json_t *params, struct wait *w,

@@ -21,6 +21,9 @@ const char *proxmox_host(const struct proxmox *p);  /* "pve.example:8006" */
 const char *proxmox_token(const struct proxmox *p); /* "deploy@pve!davit" */
 int64_t proxmox_task_timeout(const struct proxmox *p);
 
+/* Calls one(context, i) for each i below count, several of them at once: see http_together(). */
+int proxmox_each(struct proxmox *p, size_t count, void (*one)(void *context, size_t i), void *context, struct wait *w,
+                 struct err *err);
 /* method NULL: GET, which is repeated after a failure. path from "/nodes"; params: an object of strings, numbers and booleans, or NULL.
  * ret (may be NULL): "data". ERR_UNKNOWN: a request that changes something lost its reply. ERR_PERMISSION, ERR_INVALID, ERR_FAILED, ERR_CONFLICT
  * (a config that somebody else changed): the server's own words. */

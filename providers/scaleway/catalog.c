@@ -87,7 +87,7 @@ static int check_stock(struct scaleway *s, const char *type, struct wait *w, str
 {
 	json_t *all _cleanup_json_ = NULL;
 	_cleanup_free_ char *path = scaleway_instance_path(s, "products/servers/availability");
-	int r = scaleway_list(s, path, "servers", w, &all, err);
+	int r = scaleway_list_once(s, path, "servers", w, &all, err);
 	const char *stock = json_get_string(json_object_get(all, type), "availability");
 	if (r < 0 || stock == NULL || strcmp(stock, "shortage") != 0)
 		return r;
@@ -99,7 +99,7 @@ int catalog_check_type(struct scaleway *s, const struct catalog_wish *wish, stru
 {
 	json_t *types _cleanup_json_ = NULL;
 	_cleanup_free_ char *path = scaleway_instance_path(s, "products/servers");
-	int r = scaleway_list(s, path, "servers", w, &types, err);
+	int r = scaleway_list_once(s, path, "servers", w, &types, err);
 	const json_t *type = json_get_object(types, wish->commercial_type);
 	if (r < 0)
 		return r;
@@ -120,7 +120,7 @@ static int unknown_label(struct scaleway *s, const char *label, struct wait *w, 
 {
 	json_t *images _cleanup_json_ = NULL;
 	_cleanup_free_ struct names *names = xcalloc(1, sizeof(*names));
-	int r = scaleway_list(s, "/marketplace/v2/images", "images", w, &images, err);
+	int r = scaleway_list_once(s, "/marketplace/v2/images", "images", w, &images, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < json_array_size(images); i++)
@@ -152,7 +152,7 @@ int catalog_find_image(struct scaleway *s, const char *image, const char *commer
 	_cleanup_free_ char *label = scaleway_query("image_label", image),
 			    *path = xasprintf("/marketplace/v2/local-images?%s&zone=%s&type=%s", label,
 	                                      scaleway_zone(s), kind);
-	int r = scaleway_list(s, path, "local_images", w, &images, err);
+	int r = scaleway_list_once(s, path, "local_images", w, &images, err);
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		return unknown_label(s, image, w, err);

@@ -15,6 +15,7 @@
 enum {
 	TIMEOUT_MS = 60000,
 	RETRIES = 4,
+	AT_ONCE = 16,
 	ANSWER_MAX = 8 << 20,
 	BODY_MAX = 1 << 20,
 	LOGIN_MAX = 4096,
@@ -30,6 +31,7 @@ struct scaleway {
 	struct str login; /* the header */
 	int64_t timeout_ms;
 	struct http *http;
+	json_t *kept; /* of scaleway_list_once(): path → what was listed */
 };
 
 /* ---- the service ---- */
@@ -59,6 +61,7 @@ int scaleway_new(const struct scaleway_config *config, struct scaleway **ret, st
 	s->project = xstrdup(config->project);
 	s->zone = xstrdup(config->zone);
 	s->timeout_ms = config->timeout_ms;
+	s->kept = json_object();
 	str_appendf(&s->login, "X-Auth-Token: %s", config->token);
 	if (s->login.failed)
 		return err_set(err, ERR_LIMIT, "the token of %s is too long", s->host);
@@ -75,6 +78,7 @@ void scaleway_free(struct scaleway *s)
 		return;
 	str_done(&s->login);
 	http_free(s->http);
+	json_decref(s->kept);
 	free(s->zone);
 	free(s->project);
 	free(s->host);
@@ -278,6 +282,12 @@ static int read_answer(const struct scaleway *s, const struct request *q, const 
 	return 0;
 }
 
+int scaleway_each(struct scaleway *s, size_t count, void (*one)(void *context, size_t i), void *context, struct wait *w,
+                  struct err *err)
+{
+	return http_together(s->http, count, AT_ONCE, one, context, w, err);
+}
+
 int scaleway_call(struct scaleway *s, const char *method, const char *path, const json_t *body, struct wait *w,
                   json_t **ret, struct err *err)
 {
@@ -388,4 +398,18 @@ int scaleway_list(struct scaleway *s, const char *path, const char *key, struct 
 	}
 	*ret = TAKE(all);
 	return 0;
+}
+
+int scaleway_list_once(struct scaleway *s, const char *path, const char *key, struct wait *w, json_t **ret,
+                       struct err *err)
+{
+	json_t *kept = json_object_get(s->kept, path);
+	if (kept != NULL) {
+		*ret = json_incref(kept);
+		return 0;
+	}
+	int r = scaleway_list(s, path, key, w, ret, err);
+	if (r == 0)
+		json_object_set(s->kept, path, *ret);
+	return r;
 }

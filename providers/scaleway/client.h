@@ -29,6 +29,9 @@ char *scaleway_block_path(const struct scaleway *s, const char *fmt, ...) _print
 /* "NAME=VALUE" of a query, the value escaped. free() */
 char *scaleway_query(const char *name, const char *value);
 
+/* Calls one(context, i) for each i below count, several of them at once: see http_together(). */
+int scaleway_each(struct scaleway *s, size_t count, void (*one)(void *context, size_t i), void *context, struct wait *w,
+                  struct err *err);
 /* method NULL: GET, which is repeated after a failure; others are repeated only when the service says that they came too fast, since then nothing was done.
  * ret (may be NULL): what was answered, {} where nothing was. ERR_UNKNOWN: a request that changes something lost its reply.
  * ERR_NOT_FOUND, ERR_INVALID, ERR_AUTH, ERR_PERMISSION, ERR_FAILED: the service's own words; err->foreign is the status. */
@@ -40,3 +43,6 @@ int scaleway_set_text(struct scaleway *s, const char *path, const char *text, si
 int scaleway_get_text(struct scaleway *s, const char *path, struct wait *w, struct str *ret, struct err *err);
 /* All pages of a list. key: its member of each page, an array, or an object whose members are collected. path: may have a query. */
 int scaleway_list(struct scaleway *s, const char *path, const char *key, struct wait *w, json_t **ret, struct err *err);
+/* The same, asked once for as long as the client lives: what the service sells. *ret is not to be changed. */
+int scaleway_list_once(struct scaleway *s, const char *path, const char *key, struct wait *w, json_t **ret,
+                       struct err *err);

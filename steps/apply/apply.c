@@ -29,44 +29,6 @@ void apply_validate(const struct step_context *c, struct faults *faults)
 		apply_read_inline(c, &all, faults);
 }
 
-static void check_resource(const struct step_context *c, const struct resource *r, struct faults *faults)
-{
-	const struct apply_in *in = c->input;
-	const char *pointer = in->file != NULL ? "/file" : r->pointer;
-	struct err own = ERR_INIT;
-	char line[1024];
-	for (size_t i = 0; i < c->target_count; i++)
-		if (!resource_type_fits(r->type, &c->targets[i]->view))
-			faults_add(faults, NULL, pointer, "a %s cannot be on '%s', which is of the kind '%s'",
-			           r->type->choice.name, c->targets[i]->view.name, c->targets[i]->view.kind->name);
-	if (r->type->check == NULL || r->type->check(c, r, &own) == 0)
-		return;
-	faults_add(faults, NULL, pointer, "%s", err_line(&own, line, sizeof(line)));
-	if (own.hint[0] != '\0')
-		faults_hint(faults, "%s", own.hint);
-}
-
-/* The file and every source, before the first change. */
-int apply_check(const struct step_context *c, struct faults *faults, struct err *err)
-{
-	const struct apply_in *in = c->input;
-	_cleanup_(resources_done) struct resources all = {0};
-	struct err own = ERR_INIT;
-	char line[1024];
-	struct faults again = {0};
-	(void)err;
-	int r = apply_read(c, &all, in->file != NULL ? faults : &again, &own);
-	faults_done(&again);
-	if (r < 0) {
-		faults_add(faults, NULL, in->destroy != NULL ? "/destroy" : "/file", "%s",
-		           err_line(&own, line, sizeof(line)));
-		return 0;
-	}
-	for (size_t i = 0; i < all.count; i++)
-		check_resource(c, &all.items[i], faults);
-	return 0;
-}
-
 int apply_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err)
 {
 	_cleanup_(resources_done) struct resources all = {0};

@@ -1,5 +1,6 @@
 /* Compares the desired state with the world, attribute by attribute. A destructive change is refused unless it is named
  * in allow_destroy, and always while it is protected; all refusals at once. */
+#include "steps/apply/ahead.h"
 #include "steps/apply/apply.h"
 #include "steps/common/caps.h"
 
@@ -233,7 +234,7 @@ static int plan_one(struct planner *p, const struct resource *r, struct err *err
 	x->wanted = r;
 	x->row = row;
 	if (ret == 0)
-		ret = type->look(x, r->id, &before, err);
+		ret = ahead_node(x, type, r->key, r->id, &before, err);
 	if (ret == 0)
 		ret = type->want(x, r, before, &after, &content, err);
 	if (ret == 0 && type->first != NULL)
@@ -288,7 +289,7 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	}
 	p->call.wanted = NULL;
 	p->call.row = row;
-	int r = type->look(&p->call, id, &before, err);
+	int r = ahead_node(&p->call, type, key, id, &before, err);
 	if (r < 0)
 		return err_wrap(err, r, "resource %s", key);
 	bool there = strcmp(type_there(before), type->what) == 0 && !type->edits;
@@ -338,29 +339,6 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	return 0;
 }
 
-/* Looks at everything that the plan needs at once: a thousand queries take a few round trips. Kinds that look in the same way do so
- * together, in the given order. */
-static int look_ahead(struct planner *p, const struct resource_sight *sights, size_t count, bool with_way,
-                      struct err *err)
-{
-	_cleanup_free_ struct resource_sight *same = xcalloc(count + 1, sizeof(*same));
-	_cleanup_free_ bool *asked = xcalloc(count + 1, sizeof(*asked));
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		size_t found = 0;
-		if (asked[i] || sights[i].type == NULL || sights[i].type->ahead == NULL)
-			continue;
-		for (size_t k = i; k < count; k++) {
-			if (sights[k].type == NULL || sights[k].type->ahead != sights[i].type->ahead)
-				continue;
-			asked[k] = true;
-			same[found++] = sights[k];
-		}
-		r = sights[i].type->ahead(&p->call, same, found, with_way, err);
-	}
-	return r;
-}
-
 static int plan_left(struct planner *p, struct err *err)
 {
 	_cleanup_json_ json_t *left = NULL;
@@ -379,10 +357,11 @@ static int plan_left(struct planner *p, struct err *err)
 		const char *name = json_get_string(gone, "type");
 		sights[i] = (struct resource_sight){.type = name != NULL ? resource_type_named(p->call.c->type, name)
 		                                                         : NULL,
+		                                    .key = keys[i],
 		                                    .id = apply_id_of_key(keys[i]),
 		                                    .row = gone};
 	}
-	r = look_ahead(p, sights, count, false, err);
+	r = ahead_look(&p->call, sights, count, false, err);
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = plan_destroy(p, keys[i], json_object_get(left, keys[i]), err);
 	return r;
@@ -393,9 +372,11 @@ static int plan_wanted(struct planner *p, struct err *err)
 	const struct resources *all = p->all;
 	_cleanup_free_ struct resource_sight *sights = xcalloc(all->count + 1, sizeof(*sights));
 	for (size_t i = 0; i < all->count; i++)
-		sights[i] = (struct resource_sight){
-			.type = all->order[i]->type, .id = all->order[i]->id, .wanted = all->order[i]};
-	int r = look_ahead(p, sights, all->count, true, err);
+		sights[i] = (struct resource_sight){.type = all->order[i]->type,
+		                                    .key = all->order[i]->key,
+		                                    .id = all->order[i]->id,
+		                                    .wanted = all->order[i]};
+	int r = ahead_look(&p->call, sights, all->count, true, err);
 	for (size_t i = 0; r == 0 && i < all->count; i++)
 		r = plan_filled(p, all->order[i], err);
 	return r;
@@ -428,8 +409,8 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
                          struct err *err)
 {
 	_cleanup_(node_cache_done) struct node_cache seen = {0};
-	_cleanup_json_ json_t *found = json_object();
-	struct planner p = {.call = {.c = c, .v = v, .seen = &seen, .found = found, .plan = plan},
+	_cleanup_json_ json_t *found = json_object(), *looked = json_object();
+	struct planner p = {.call = {.c = c, .v = v, .seen = &seen, .found = found, .looked = looked, .plan = plan},
 	                    .all = all,
 	                    .facts = json_object(),
 	                    .refused = STR_INIT(16384),

@@ -7,6 +7,7 @@
  * | bars     | nothing     | is there no room for `other` where this one is?                              | there always is         |
  * | check    | local files | what can be known before the first change                                    | nothing                |
  * | ahead    | reads       | looks at all of these together; saves round trips only                       | each by itself         |
+ * | together | asks        | calls these on the API, as many at once as it bears: each asks for itself     | one after the other    |
  * | words    | nothing     | what its look asks for beside its id, by what is wanted (NULL: it left the desired state) or its row; free() | nothing |
  * | look     | reads       | what is there, as in a change's `before`; its "type" is `what`, "absent" or of another kind | –      |
  * | want     | reads       | what shall be there, as in a change's `after`; content: what the driver writes | –                    |
@@ -49,7 +50,8 @@ struct resource_call {
 	const struct step_context *c;
 	struct view *v;
 	struct node_cache *seen; /* of hosts: the nodes already looked at */
-	json_t *found; /* by those kinds whose `ahead` puts something here, in their own form; NULL: nothing */
+	json_t *found;  /* by those kinds whose `ahead` puts something here, in their own form; NULL: nothing */
+	json_t *looked; /* of an API: key → what was there ahead; NULL: nothing was looked at */
 	struct plan *plan;
 	/* Of the resource that is looked at: what is wanted (NULL: it left the desired state), and its row (NULL: it has none). */
 	const struct resource *wanted;
@@ -59,7 +61,7 @@ struct resource_call {
 /* One that is looked at ahead: wanted, or the row of what left the desired state. */
 struct resource_sight {
 	const struct resource_type *type; /* NULL: this program has no such kind */
-	const char *id;
+	const char *key, *id;
 	const struct resource *wanted;
 	const json_t *row;
 };
@@ -97,6 +99,8 @@ struct resource_type {
 	int (*check)(const struct step_context *c, const struct resource *r, struct err *err);
 	int (*ahead)(struct resource_call *x, const struct resource_sight *sights, size_t count, bool with_way,
 	             struct err *err);
+	int (*together)(struct view *v, size_t count, void (*one)(void *context, size_t i), void *context,
+	                struct err *err);
 	char *(*words)(const struct resource *wanted, const json_t *row);
 	int (*look)(struct resource_call *x, const char *id, json_t **ret, struct err *err);
 	int (*want)(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,

@@ -25,6 +25,13 @@ class Guests(GuestCase):
         self.assertEqual(guest["config"]["rootfs"], "local-lvm:vm-101-disk-0,size=8G")
         self.assert_says(self.apply(p, lxc(description="the shop", tags=["web", "shop"]), args=["--plan"]), "Nothing to change")
 
+    def test_a_plan_of_many_asks_several_at_once(self):
+        p = self.server()
+        p.flight.pause_s = 0.02
+        self.assert_says(self.apply(p, *(lxc(f"web{i}", 101 + i) for i in range(20)), args=["--plan"]), "lxc:web0", "lxc:web19")
+        self.assertTrue(4 < p.flight.most <= 16, p.flight.most)
+        self.assertEqual(p.guests, {})
+
     def test_attributes_change_in_place_and_the_card_keeps_its_address(self):
         p = self.server()
         self.apply(p, lxc())

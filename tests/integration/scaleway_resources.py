@@ -31,6 +31,21 @@ class Resources(ScalewayCase):
         self.assert_says(self.apply(s, *WHOLE), "nothing to change")
         self.assertEqual(len(s.changed()), count)
 
+    def test_a_plan_of_many_asks_several_at_once_and_what_is_sold_only_once(self):
+        s = self.service(quota=100)
+        s.flight.pause_s = 0.02
+        many = [*(volume(f"data{i}") for i in range(20)), *(instance(f"web{i}") for i in range(20))]
+        self.assert_says(self.apply(s, *many, args=["--plan"]), "scaleway_volume:data19", "scaleway_instance:web0")
+        self.assertTrue(4 < s.flight.most <= 16, s.flight.most)
+        self.assertEqual([s.asked("GET", f"/instance/v1/zones/fr-par-1/products/servers{rest}") for rest in ("", "/availability")], [1, 1])
+        self.assertEqual((s.asked("GET", ".*/local-images"), s.changed()), (1, []))
+
+    def test_of_many_each_that_is_wrong_is_told_in_its_order(self):
+        s = self.service(quota=100)
+        many = [instance(f"web{i}", **({"commercial_type": f"DEV1-X{i}"} if i in (3, 7) else {})) for i in range(10)]
+        self.assert_says(self.apply(s, *many, code=2), "scaleway_instance:web3: there is no type of instances 'DEV1-X3'", "scaleway_instance:web7: there is no type")
+        self.assertEqual(s.changed(), [])
+
     def test_the_cloud_init_document_is_there_before_the_first_start(self):
         s = self.service()
         self.apply(s, *WHOLE)

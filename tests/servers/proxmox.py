@@ -28,6 +28,7 @@ import urllib.parse
 import uuid
 
 from servers import proxmox_schema, proxmox_snapshots
+from servers.in_flight import InFlight
 from servers.proxmox_parts import Refused, TaskFailed, digest_of, prefix, properties, word
 
 USER, SECRET = "deploy@pve!davit", "0d7b1c1e-5a0e-4a53-9f3c-6e5f8f0f3a10"
@@ -49,6 +50,7 @@ class Proxmox:
         self.templates = ["local:vztmpl/debian-12.tar.zst", "local:vztmpl/debian-13.tar.zst"]
         self.guests, self.tasks, self.requests, self.faults, self.held = {}, [], [], [], set()
         self.agent_sleeps = 0        # so many questions an agent in a guest does not hear yet
+        self.flight = InFlight()
         self.forgets_start = False   # a rollback ends, and the start that it began comes to nothing
         self.wrong = []   # requests that the schema does not know: a test looks at its end
         self.schema = proxmox_schema.load()
@@ -70,7 +72,8 @@ class Proxmox:
             wbufsize, disable_nagle_algorithm = -1, True   # head and body in one piece
 
             def answer_all(self):
-                outer.serve(self)
+                with outer.flight.one(self.command == "GET"):
+                    outer.serve(self)
 
             do_GET = do_POST = do_PUT = do_DELETE = answer_all
 

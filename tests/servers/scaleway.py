@@ -24,6 +24,7 @@ import time
 import urllib.parse
 
 from servers import scaleway_schema
+from servers.in_flight import InFlight
 from servers.scaleway_objects import DEFAULT_GROUP, GROUP, IMAGES, LISTS, ROUTES, Refused, image_id, new_id, now
 
 PROJECT, TOKEN, ZONE = "105bdce1-64c0-48ab-899d-868455867ecf", "7d1f8a52-1111-4c0e-9b4a-2f0a6f4f1c11", "fr-par-1"
@@ -40,6 +41,7 @@ class Scaleway:
         self.requests, self.faults, self.pending, self.wrong = [], [], [], []
         self.sold_out, self.grows_only_when_off, self.names = set(), False, {}
         self.outcome = None
+        self.flight = InFlight()
         self.schema = scaleway_schema.load()
         self.default_group = new_id()
         self.groups[self.default_group] = {**GROUP, "id": self.default_group, "name": DEFAULT_GROUP, "project": PROJECT, "organization": PROJECT, "creation_date": now(),
@@ -53,7 +55,8 @@ class Scaleway:
             wbufsize, disable_nagle_algorithm = -1, True   # head and body in one piece
 
             def answer_all(self):
-                outer.serve(self)
+                with outer.flight.one(self.command == "GET"):
+                    outer.serve(self)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer_all
 

@@ -243,6 +243,11 @@ static void recall(const json_t *row, json_t *node)
 			json_object_set(node, made_with[i], json_object_get(row, made_with[i]));
 }
 
+int guest_together(struct view *v, size_t count, void (*one)(void *context, size_t i), void *context, struct err *err)
+{
+	return proxmox_each(proxmox_of_target(v), count, one, context, v->wait, err);
+}
+
 int guest_look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
 {
 	struct guest g _cleanup_(guest_done) = {0};

@@ -9,6 +9,7 @@ extern const struct change_type *const guest_kinds[];
 
 void guest_validate(const struct resource *r, const struct resource_faults *f);
 int guest_check(const struct step_context *c, const struct resource *r, struct err *err);
+int guest_together(struct view *v, size_t count, void (*one)(void *context, size_t i), void *context, struct err *err);
 int guest_look(struct resource_call *x, const char *id, json_t **ret, struct err *err);
 int guest_want(struct resource_call *x, const struct resource *r, const json_t *before, json_t **ret,
                struct str *content, struct err *err);
@@ -28,6 +29,6 @@ json_t *guest_kept(const struct resource *r);
 #define GUEST_RESOURCE                                                                                                 \
 	.targets = guest_targets, .families = guest_families, .kinds = guest_kinds, .change = &proxmox_guest,          \
 	.remove = &proxmox_guest, .space = "guest", .by_key = true, .validate = guest_validate, .check = guest_check,  \
-	.look = guest_look, .want = guest_want, .remember = guest_remember, .forces = guest_forces,                    \
-	.alike = guest_alike, .identity = guest_identity, .forbids = guest_forbids, .means = guest_means,              \
-	.source = &source_proxmox, .kept = guest_kept
+	.together = guest_together, .look = guest_look, .want = guest_want, .remember = guest_remember,                \
+	.forces = guest_forces, .alike = guest_alike, .identity = guest_identity, .forbids = guest_forbids,            \
+	.means = guest_means, .source = &source_proxmox, .kept = guest_kept

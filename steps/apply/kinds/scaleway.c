@@ -107,6 +107,12 @@ static bool is_other(const struct object_call *o, const char *name, const char *
 	return recorded != NULL && !same && !object_has_mark(object, NULL);
 }
 
+int scaleway_together(struct view *v, size_t count, void (*one)(void *context, size_t i), void *context,
+                      struct err *err)
+{
+	return scaleway_each(scaleway_of_target(v), count, one, context, v->wait, err);
+}
+
 int scaleway_look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
 {
 	const struct object_call o = {scaleway_of_target(x->v), scaleway_kind_named(kind_of(x)), x->v->wait};
