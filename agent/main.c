@@ -36,6 +36,8 @@ static const struct command commands[] = {
 	{"report", "davit-step", "one deployment as a page for a browser"},
 	{"journal", "davit-step", "where the journal lies: here, or in PostgreSQL for several machines"},
 	{"state", "davit-step", "what is kept of the state of an environment; back to a former version"},
+	{"watch", "davit-agent",
+         "carry out the deployments that GitHub has, by asking for them: no runner, no webhook"},
 	{"schema", "davit-agent", "the schemas of the steps; check a document against a schema"},
 	{"workflow", "davit-agent", "the jobs and steps of a workflow as they would run"},
 	{"expr", "davit-agent", "evaluate an expression of the workflow language"},

@@ -14,8 +14,9 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	bool prints; /* its output is all that it does */
 } commands[] = {
-	{"agent", cmd_agent, true},       {"schema", cmd_schema, true},  {"expr", cmd_expr, true},
-	{"workflow", cmd_workflow, true}, {"worker", worker_run, false}, {"completion", cmd_completion, true},
+	{"agent", cmd_agent, true},           {"schema", cmd_schema, true}, {"expr", cmd_expr, true},
+	{"workflow", cmd_workflow, true},     {"watch", cmd_watch, false},  {"worker", worker_run, false},
+	{"completion", cmd_completion, true},
 };
 
 int main_agent(int argc, char **argv)

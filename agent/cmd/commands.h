@@ -5,6 +5,7 @@ int cmd_completion(int argc, char **argv);
 int cmd_schema(int argc, char **argv);
 int cmd_expr(int argc, char **argv);
 int cmd_workflow(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int worker_run(int argc, char **argv); /* agent/worker: one job, started by the listener */
 
 /* Beside the forge in davit-forge. */

@@ -341,6 +341,7 @@ const struct route control_routes[] = {
 	{"POST", "_forge/schedule", begin_schedule, ROUTE_QUIET | ROUTE_OWNER | ROUTE_UNLOCKED},
 	{"PUT", "_forge/secrets", put_secrets, ROUTE_QUIET | ROUTE_OWNER},
 	{"PUT", "_forge/visibility", put_visibility, ROUTE_QUIET | ROUTE_OWNER},
+	{"PUT", "_forge/limit", limits_set, ROUTE_QUIET | ROUTE_OWNER},
 	{"PUT", "_forge/variables", put_variables, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/expire", expire, ROUTE_QUIET | ROUTE_OWNER},
 	{"POST", "_forge/messages", push_message, ROUTE_QUIET | ROUTE_OWNER},

@@ -207,6 +207,7 @@ struct forge {
 	size_t cache_count, cache_cap;
 	char token[37];        /* made at the start: for other users of the machine where --token gives none */
 	unsigned char key[32]; /* signs tokens and blob addresses */
+	int64_t rate_used, rate_reset_ms, rate_limit, rate_window_ms; /* limits.c; wall; limit 0: none is enforced */
 	struct waiter *waiters;
 	struct waiter *local; /* of local.c; NULL: runners take the jobs */
 	char *certificate, *certificate_key;
@@ -244,6 +245,7 @@ struct req {
 	bool superseded;          /* a newer poll of the same session came */
 	struct forge_fault fault; /* the fault that applies to the answer */
 	bool faulty;
+	bool is_counted; /* of REST: limits.c */
 	int64_t begun_ms;
 };
 
@@ -317,6 +319,14 @@ json_t *jwt_part(const char *from, size_t len);
 /* algorithm: "RS256", "PS256". */
 bool jwt_fits(EVP_PKEY *key, const char *algorithm, const char *signed_text, size_t signed_len,
               const unsigned char *signature, size_t len);
+
+/* ---- limits and conditional requests of REST (limits.c) ---- */
+
+/* Counts the request. True: nothing is left of the limit, and that is answered. */
+bool limits_refuse(struct req *r);
+/* The answer is made: its ETag, or 304 in its place, and the headers about the limit. */
+void limits_finish(struct req *r);
+void limits_set(struct req *r);
 
 /* ---- who asks (peer.c) ---- */
 

@@ -402,6 +402,7 @@ static enum MHD_Result answer(struct req *r)
 	pthread_mutex_lock(&f->lock);
 	if (!r->status)
 		req_reply_error(r, 500, "the handler gave no answer");
+	limits_finish(r);
 	if (r->faulty && !whole && r->fault.body)
 		req_reply_text(r, r->status, "application/json; charset=utf-8", r->fault.body, strlen(r->fault.body));
 	if (r->faulty) {

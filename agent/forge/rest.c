@@ -33,11 +33,8 @@ void rest_add_common(struct req *r, json_t *object, const struct forge_job *job)
 struct forge_repo *rest_begin(struct req *r, const char *permission, const char *level, struct forge_job **ret_job)
 {
 	check_rest_headers(r);
-	req_reply_header(r, "X-RateLimit-Limit: 5000");
-	req_reply_header(r, "X-RateLimit-Remaining: 4999");
-	req_reply_header(r, "X-RateLimit-Used: 1");
-	req_reply_header(r, "X-RateLimit-Reset: %lld", (long long)(r->begun_ms / 1000 + 3600));
-	req_reply_header(r, "X-RateLimit-Resource: core");
+	if (limits_refuse(r))
+		return NULL;
 	const char *agent = req_header(r, "User-Agent");
 	if (!agent || !*agent) {
 		req_reply_error(
@@ -158,6 +155,9 @@ const struct route rest_routes[] = {
 	{"POST", "graphql", rest_graphql, 0},
 	{"POST", "api/graphql", rest_graphql, 0},
 	{"GET", "repos/+/+", get_repo, 0},
+	{"GET", "repos/+/+/branches/*", rest_get_branch, 0},
+	{"GET", "user/repos", rest_list_own_repos, 0},
+	{"GET", "orgs/+/repos", rest_list_org_repos, 0},
 	{"GET", "repos/+/+/tarball/*", git_tarball_handle, ROUTE_UNLOCKED},
 	{"GET", "repos/+/+/zipball/*", git_tarball_handle, ROUTE_UNLOCKED},
 	{"GET", "repos/+/+/tarball", git_tarball_handle, ROUTE_UNLOCKED},
@@ -180,6 +180,7 @@ const struct route rest_routes[] = {
 	{"GET", "repos/+/+/commits/+/pulls", pulls_of_commit, ROUTE_UNLOCKED},
 	{"POST", "repos/+/+/deployments", rest_create_deployment, 0},
 	{"GET", "repos/+/+/deployments", rest_list_deployments, 0},
+	{"GET", "repos/+/+/deployments/+", rest_get_deployment, 0},
 	{"POST", "repos/+/+/deployments/+/statuses", rest_create_deployment_status, 0},
 	{"GET", "repos/+/+/deployments/+/statuses", rest_list_deployment_statuses, 0},
 	{"POST", "repos/+/+/statuses/+", rest_create_status, 0},

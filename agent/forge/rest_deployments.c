@@ -79,6 +79,16 @@ void rest_list_deployments(struct req *r)
 	rest_reply_page(r, out);
 }
 
+void rest_get_deployment(struct req *r)
+{
+	struct forge_repo *repo = rest_begin(r, "Deployments", "read", NULL);
+	json_t *deployment = repo ? rest_find(repo->deployments, r->args[2]) : NULL;
+	if (deployment)
+		req_reply_json(r, 200, json_incref(deployment));
+	else if (repo)
+		req_reply_error(r, 404, "Not Found");
+}
+
 static json_t *add_status(struct req *r, struct forge_repo *repo, const json_t *deployment, const json_t *body,
                           const struct forge_job *job)
 {

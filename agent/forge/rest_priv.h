@@ -32,6 +32,7 @@ void pulls_merge(struct req *r);
 void pulls_of_commit(struct req *r);
 void rest_create_deployment(struct req *r);
 void rest_list_deployments(struct req *r);
+void rest_get_deployment(struct req *r);
 void rest_create_deployment_status(struct req *r);
 void rest_list_deployment_statuses(struct req *r);
 void rest_create_status(struct req *r);
@@ -62,6 +63,9 @@ void rest_delete_cache(struct req *r);
 void rest_cache_usage(struct req *r);
 void rest_list_workflows(struct req *r);
 void rest_get_workflow(struct req *r);
+void rest_get_branch(struct req *r);
+void rest_list_own_repos(struct req *r);
+void rest_list_org_repos(struct req *r);
 
 /* The run or the job of args[2]; NULL: answered. */
 struct forge_run *rest_need_run(struct req *r, const struct forge_repo *repo);
