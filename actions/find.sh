@@ -67,7 +67,8 @@ fetch() {
 [ -n "$(command -v sha256sum)" ] || fail "sha256sum, which its checksum is verified with, is not here"
 wanted=$(sum_in "$here/SHA256SUMS")
 tools=${RUNNER_TOOL_CACHE:-}
-if [ -z "$tools" ] || ! mkdir -p "$tools" 2>/dev/null || [ ! -w "$tools" ]; then tools=${RUNNER_TEMP:-${TMPDIR:-/tmp}}; fi
+if [ -z "$tools" ] || ! mkdir -p "$tools" 2>/dev/null || [ ! -w "$tools" ]; then tools=${RUNNER_TEMP:-}; fi
+[ -n "$tools" ] || fail "neither RUNNER_TOOL_CACHE nor RUNNER_TEMP names a directory for it"
 cache=$tools/davit/${tag#v}/$arch
 davit=$cache/davit
 

@@ -257,7 +257,8 @@ static void check_finish(struct look *l, const json_t *steps)
 			continue;
 		bool decision = str_starts(name, "finish@") || str_starts(name, "rollback@");
 		decides |= decision;
-		changes |= !decision && !str_starts(name, "preflight@") && !str_starts(name, "checkout@");
+		changes |= !decision && !str_starts(name, "preflight@") && !str_starts(name, "checkout@") &&
+		           !str_starts(name, "setup@");
 	}
 	if (changes && !decides)
 		report(l, FINDING_WARNING, "no-finish",

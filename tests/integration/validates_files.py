@@ -35,6 +35,8 @@ WORKFLOWS = [
     ("      - rnu: x\n", ["syntax", "unknown-key"]),
     ("      - uses: davit-deploy/davit/actions/preflight@v1\n        with: {disck: 1G}\n", ["unknown-action-input"]),
     ("      - uses: davit-deploy/davit/actions/run@v1\n        with: {command: 'true', undo: none}\n", ["no-finish"]),
+    ("      - uses: davit-deploy/davit/actions/setup@v1\n      - run: davit --version\n", []),
+    ("      - uses: davit-deploy/davit/actions/setup@v1\n        with: {version: 1}\n", ["unknown-action-input"]),
     ("  two:\n    needs: biuld\n    runs-on: x\n    steps: [{run: x}]\n", ["unknown-job"]),
     ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.digest }}'}]\n", []),
     ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.other }}'}]\n", ["unknown-output"]),

@@ -222,6 +222,8 @@ class Finding(unittest.TestCase):
         temp = os.path.join(self.dir, "temp")
         code, out, err = self.find(RUNNER_TEMP=temp)
         self.assertEqual((code, out), (0, os.path.join(temp, "davit", TAG[1:], ARCH, "davit") + "\n"), err)
+        os.remove(self.tools)
+        self.assert_refused("neither RUNNER_TOOL_CACHE nor RUNNER_TEMP", RUNNER_TOOL_CACHE="")
 
 
 WORKFLOW = """on: push
