@@ -12,6 +12,12 @@ test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev 
  e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh"
 test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
 pipeline="$run gh busybox-static"
+static="ca-certificates gcc libc6-dev cmake ninja-build make patch perl pkg-config python3 tcl bison flex bzip2 xz-utils dpkg-dev git curl"
+case $(uname -m) in
+x86_64) static="$static gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+aarch64) static="$static gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;;
+esac
+image="$static debootstrap"
 fleet="$run postgresql-15 iproute2 util-linux"
 homelab="$run busybox-static iptables iproute2 util-linux mount"
 # A node that is there, of whatever package, is taken, and so is an engine.

@@ -6,8 +6,22 @@
 #include <limits.h>
 #include <poll.h>
 #include <strings.h>
+#include <unistd.h>
 
 enum { IDLE_CONNECTIONS = 8 };
+
+/* Where distributions keep the certificates of all authorities; NULL: libcurl knows. A static one, which runs on any of them, does not. */
+static const char *find_ca_file(void)
+{
+	static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+	                                     "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
+	if (curl_version_info(CURLVERSION_NOW)->cainfo != NULL)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (access(places[i], R_OK) == 0)
+			return places[i];
+	return NULL;
+}
 
 struct http *http_new(const struct http_config *config, struct err *err)
 {
@@ -24,6 +38,8 @@ struct http *http_new(const struct http_config *config, struct err *err)
 	/* One connection for many polls where the service speaks HTTP/2. */
 	curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
 	const char *ca_file = c->ca_file != NULL ? c->ca_file : getenv("SSL_CERT_FILE");
+	if (ca_file == NULL || *ca_file == '\0')
+		ca_file = find_ca_file();
 	h->user_agent = xstrdup(c->user_agent != NULL ? c->user_agent : "davit/" DAVIT_VERSION);
 	h->ca_file = xstrdup(ca_file != NULL && *ca_file != '\0' ? ca_file : NULL);
 	h->proxy = xstrdup(c->proxy);

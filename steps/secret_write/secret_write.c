@@ -299,7 +299,7 @@ static int plan_file(struct place *p, const char *path, const struct secret_set 
 	_cleanup_(node_done) struct node now = {0};
 	_cleanup_(str_done) struct str content = STR_SECRET_INIT(SECRET_MAX_FILE);
 	_cleanup_(wanted_done) struct wanted w = {.content = STR_SECRET_INIT(SECRET_MAX_FILE), .keys = json_object()};
-	bool there;
+	bool there = false;
 	int r = look_file(p->v, path, &now, &content, &there, err);
 	if (r == 0 && item == NULL)
 		r = want_env(p->c, set, there ? &content : NULL, &w, err);
