@@ -107,10 +107,16 @@ static json_t *annotation_of(struct job *j, const struct record *r, enum issue_k
 
 void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties)
 {
+	record_issue_in_line(j, r, kind, message, NULL, properties);
+}
+
+void record_issue_in_line(struct job *j, struct record *r, enum issue_kind kind, const char *message, const char *line,
+                          const json_t *properties)
+{
 	r = r->top;
 	_cleanup_free_ char *masked = job_masked(j, message);
 	cut_chars(masked, ISSUE_CHARS);
-	record_line(j, r, "##[%s]%s", tags[kind], masked);
+	record_line(j, r, "##[%s]%s", tags[kind], line != NULL ? line : masked);
 	if (masked[strspn(masked, " \t\r\n")] == '\0' || r->issues[kind] >= ISSUES_MAX)
 		return;
 	r->issues[kind]++;

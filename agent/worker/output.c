@@ -3,6 +3,7 @@
 
 #include "agent/expr/expr.h"
 #include "agent/worker/command.h"
+#include "agent/worker/matcher.h"
 #include "agent/worker/message.h"
 
 #include <strings.h>
@@ -186,6 +187,16 @@ static void do_echo(struct job *j, struct record *r, const struct command *c, co
 		               "Invalid echo command value. Possible values can be: 'on', 'off'.");
 }
 
+static void do_matcher(struct job *j, struct record *r, const struct command *c, const char *line)
+{
+	struct err err = ERR_INIT;
+	char why[1024];
+	int e = c->kind == COMMAND_ADD_MATCHER ? problems_add(j, r, c->data, &err)
+	                                       : problems_remove(j, r, command_property(c, "owner"), c->data, &err);
+	if (e < 0)
+		command_failed(j, r, line, c->name, true, err_line(&err, why, sizeof(why)));
+}
+
 static bool any_token_is_allowed(const struct job *j, const struct record *r)
 {
 	static const char name[] = "ACTIONS_ALLOW_UNSECURE_STOPCOMMAND_TOKENS";
@@ -265,9 +276,7 @@ static void do_command(struct job *j, struct record *r, const struct command *c,
 		break;
 	case COMMAND_ADD_MATCHER:
 	case COMMAND_REMOVE_MATCHER:
-		command_failed(j, r, line, c->name, true,
-		               "Problem matchers are not supported by this agent; print ::error file=…:: "
-		               "lines instead");
+		do_matcher(j, r, c, line);
 		break;
 	case COMMAND_ECHO:
 		do_echo(j, r, c, line);
@@ -327,9 +336,9 @@ void output_line(struct job *j, struct record *r, const char *line, size_t len)
 	if (memchr(line, '\0', len) == NULL &&
 	    (memmem(line, len, "::", 2) != NULL || memmem(line, len, "##[", 3) != NULL))
 		command_read(line, &rules, &c);
-	if (c.kind == COMMAND_NONE)
+	if (c.kind == COMMAND_NONE && !problems_take(j, r, line, len))
 		write_plain(j, r, line, len);
-	else
+	else if (c.kind != COMMAND_NONE)
 		do_command(j, r, &c, line);
 	command_done(&c);
 }
@@ -380,7 +389,7 @@ static const char *single_line(struct job *j, struct record *r, const char *text
 void output_lines(struct job *j, struct record *r, const char *text, size_t len)
 {
 	const char *end = text + len, *colons = text, *bracket = text;
-	bool plain = str_is_utf8(text, len);
+	bool plain = !matchers_any(j->matchers) && str_is_utf8(text, len);
 	for (bool first = true; plain && text < end; first = false) {
 		if (first || colons < text)
 			colons = line_with_colons(text, end);
@@ -389,7 +398,9 @@ void output_lines(struct job *j, struct record *r, const char *text, size_t len)
 		const char *special = MIN(colons, bracket);
 		record_write_lines(j, r, text, (size_t)(special - text));
 		text = special < end ? single_line(j, r, special, end) : end;
+		plain = !matchers_any(j->matchers);
 	}
+	/* A command among them may have added a matcher, which looks at each line behind it. */
 	while (text < end)
 		text = single_line(j, r, text, end);
 }

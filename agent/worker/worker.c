@@ -7,6 +7,7 @@
 #include "agent/service/wire.h"
 #include "agent/worker/background.h"
 #include "agent/worker/containers/containers.h"
+#include "agent/worker/matcher.h"
 #include "agent/worker/worker_priv.h"
 #include "agent/worker/sweep.h"
 #include "agent/worker/message.h"
@@ -97,6 +98,7 @@ static void job_done(struct job *j)
 	free(j->prepared);
 	json_decref(j->fetched);
 	containers_free(j->containers);
+	matchers_free(j->matchers);
 	run_job_done(&j->run);
 	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
 	                    j->runner,       j->job_context, j->steps_context, j->global_env,

@@ -6,6 +6,7 @@
  *   loop.c         one turn: the listener's words, cancels, the uploads
  *   console.c      what a person sees who watches the job here
  *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
+ *   problems.c     issues that problem matchers (matcher.h) find in lines
  *   containers/places.c  where directories are in the job's container
  *   environ.c      the environment of a process   effects.c      the command files        output.c  commands in output
  *   process.c      a step's process: output lines, time limits, interrupts
@@ -123,6 +124,7 @@ struct frame {
 };
 
 struct prepared;
+struct matchers;
 struct containers;
 struct background;
 struct job {
@@ -149,7 +151,8 @@ struct job {
 	json_t *job_environ;              /* of this process, name → text */
 	json_t *prepend_path;             /* directory → true, in the order of their adding */
 	size_t prepend_len;
-	size_t masks_added; /* by the steps */
+	struct matchers *matchers; /* matcher.h; NULL: none was added yet */
+	size_t masks_added;        /* by the steps */
 	bool short_lines_told;
 	bool debug, notice;
 	bool unsecure_commands;
@@ -258,7 +261,17 @@ void record_set_masked(const struct job *j, json_t *object, const char *key, con
 /* ---- annotations.c ---- */
 /* An annotation and its log line. properties: file, line, … or NULL. */
 void record_issue(struct job *j, struct record *r, enum issue_kind kind, const char *message, const json_t *properties);
+/* The same where a line of output is the issue: that line is shown in place of the message. */
+void record_issue_in_line(struct job *j, struct record *r, enum issue_kind kind, const char *message, const char *line,
+                          const json_t *properties);
 void job_issue(struct job *j, enum issue_kind kind, const char *message);
+
+/* ---- problems.c ---- */
+/* True if a problem matcher finds an issue in the line, which is then told. */
+bool problems_take(struct job *j, struct record *r, const char *line, size_t len);
+/* add-matcher, remove-matcher. owner NULL: not given. */
+int problems_add(struct job *j, struct record *r, const char *file, struct err *err);
+int problems_remove(struct job *j, struct record *r, const char *owner, const char *file, struct err *err);
 
 /* ---- output.c ---- */
 void output_line(struct job *j, struct record *r, const char *line, size_t len);  /* NUL-terminated */

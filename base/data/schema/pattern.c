@@ -412,10 +412,36 @@ int pattern_compile(const char *text, size_t len, struct pattern **ret, struct e
 	return 0;
 }
 
+int pattern_group_count(const struct pattern *p)
+{
+	uint32_t count = 0;
+	pcre2_pattern_info(p->code, PCRE2_INFO_CAPTURECOUNT, &count);
+	return (int)count;
+}
+
+static void take_spans(pcre2_match_data *data, int pairs, struct pattern_span *spans, size_t count)
+{
+	const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(data);
+	for (size_t i = 0; i < count; i++) {
+		bool found = (int)i < pairs && ends[2 * i] != PCRE2_UNSET && ends[2 * i] <= ends[2 * i + 1];
+		spans[i] = found ? (struct pattern_span){.from = ends[2 * i], .to = ends[2 * i + 1], .found = true}
+		                 : (struct pattern_span){.found = false};
+	}
+}
+
 int pattern_match(const struct pattern *p, const char *text, size_t len, struct err *err)
 {
-	pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+	return pattern_find(p, text, len, NULL, 0, err);
+}
+
+int pattern_find(const struct pattern *p, const char *text, size_t len, struct pattern_span *spans, size_t count,
+                 struct err *err)
+{
+	pcre2_match_data *data =
+		count == 0 ? pcre2_match_data_create(1, NULL) : pcre2_match_data_create_from_pattern(p->code, NULL);
 	int r = pcre2_match(p->code, (PCRE2_SPTR)text, len, 0, 0, data, p->context);
+	if (r > 0)
+		take_spans(data, r, spans, count);
 	pcre2_match_data_free(data);
 	if (r >= 0)
 		return 1;

@@ -9,6 +9,15 @@ struct pattern;
 int pattern_compile(const char *text, size_t len, struct pattern **ret, struct err *err);
 /* 1: found somewhere in the string, 0: not found, ERR_LIMIT: given up. */
 int pattern_match(const struct pattern *p, const char *text, size_t len, struct err *err);
+/* Groups in parentheses; the whole match is not counted. */
+int pattern_group_count(const struct pattern *p);
+struct pattern_span {
+	size_t from, to; /* bytes of the text */
+	bool found;      /* the group took part */
+};
+/* As pattern_match, and where the whole match (the first span) and its groups lie. Spans beyond the pattern's groups are not found. */
+int pattern_find(const struct pattern *p, const char *text, size_t len, struct pattern_span *spans, size_t count,
+                 struct err *err);
 /* Describes a pattern of our own schemas ("an absolute path, as in /srv/app"); NULL: not known. */
 const char *pattern_in_words(const char *text);
 void pattern_free(struct pattern *p);

@@ -2,6 +2,7 @@
 """What a job's steps see and what becomes of them: conditions, environment, outputs, files, shells, masks, annotations."""
 import hashlib
 import itertools
+import json
 import os
 import re
 import sys
@@ -183,8 +184,40 @@ class Steps(unittest.TestCase):
         ''')
         self.assertEqual([run.conclusions()[n] for n in ("env", "matcher", "allowed")], ["failure", "failure", "success"])
         self.assertIn("`set-env` command is disabled", run.messages("env")[1][1])
-        self.assertIn("not supported", run.messages("matcher")[1][1])
+        self.assertIn("'x.json'", run.messages("matcher")[1][1])
         self.assertIn("A=b", run.lines("looks"))
+
+    def test_problem_matchers_find_issues_in_the_output_of_later_steps(self):
+        self.house.secrets(KEY="s3cr3t-value")
+        matcher = json.dumps({"problemMatcher": [{"owner": "cc", "severity": "warning", "pattern": [
+            {"regexp": r"^(.+):(\d+):(\d+): (?:(error|warning): )?(.*)$", "file": 1, "line": 2, "column": 3, "severity": 4, "message": 5}]}]})
+        run = self.house.run(f'''
+            - name: adds
+              env: {{MATCHER: {json.dumps(matcher)}}}
+              run: |
+                git init -q . && git remote add origin "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY" && mkdir -p src && touch src/a.c
+                printf '%s' "$MATCHER" > cc.json
+                echo "before.c:1:1: error: nobody looks yet"
+                echo "::add-matcher::cc.json"
+                echo "src/a.c:1:2: error: at once"
+            - name: finds
+              env: {{KEY: "${{{{ secrets.KEY }}}}"}}
+              run: |
+                echo "src/a.c:12:3: error: wrong $KEY"
+                echo "$PWD/src/a.c:4:5: loose"
+                echo "gone.c:7:1: warning: no such file"
+                echo "an ordinary line"
+            - {{name: removes, run: "echo '::remove-matcher owner=CC::'; echo 'src/a.c:1:1: error: not any more'"}}
+            - {{name: bad, if: always(), run: "echo '{{}}' > bad.json; echo '::add-matcher::bad.json'"}}
+        ''')
+        self.assertEqual([run.conclusions()[n] for n in ("adds", "finds", "removes", "bad")], ["success", "success", "success", "failure"])
+        found = [(a["level"], a["message"], a.get("path"), a["startLine"], a.get("startColumn")) for a in run.annotations("finds")]
+        self.assertEqual(found, [("failure", "wrong ***", "src/a.c", 12, 3), ("warning", "loose", "src/a.c", 4, 5), ("warning", "no such file", None, 7, 1)])
+        self.assertEqual([a["message"] for a in run.annotations("adds")], ["at once"])
+        self.assertIn("##[error]src/a.c:12:3: error: wrong ***", run.lines("finds"))
+        self.assertIn("an ordinary line", run.lines("finds"))
+        self.assertEqual(run.annotations("removes"), [])
+        self.assertIn("there is no list 'problemMatcher'", run.messages("bad")[1][1])
 
     def test_secrets_never_show(self):
         run = self.house.run('''
