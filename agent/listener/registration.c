@@ -241,10 +241,12 @@ static void queue_prepared(void *context, int result, struct http_response *resp
 		r = e->queue->type->prepared(e->queue, response, &err);
 	if (r >= 0) {
 		endpoint_enter(e, STEP_SESSION);
-		return;
+	} else if (result >= 0 && e->queue->type->session_error(response) == QUEUE_UNAUTHORIZED) {
+		endpoint_refused(e, STEP_SESSION, &err);
+	} else {
+		endpoint_tell_failure(e, &err);
+		endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
 	}
-	endpoint_tell_failure(e, &err);
-	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
 }
 
 static void left_deleted(void *context, int result, struct http_response *response, const struct err *failure)
@@ -283,7 +285,7 @@ static void create_session(struct endpoint *e)
 	struct service_request q = {.url = NULL};
 	struct err err = ERR_INIT;
 	if (e->queue->type->prepare(e->queue, &q)) {
-		call_service(e->listener, &e->call, &q, q.caller == AS_RUNNER ? e->token : NULL, queue_prepared, e);
+		call_service(e->listener, &e->call, &q, e->token, queue_prepared, e);
 		return;
 	}
 	if (e->left_session != NULL) {

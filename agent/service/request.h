@@ -2,7 +2,7 @@
 #pragma once
 #include "agent/service/wire.h"
 
-enum service_caller { AS_RUNNER, AS_JOB, AS_NOBODY }; /* whose token it carries */
+enum service_caller { AS_RUNNER, AS_JOB }; /* whose token it carries */
 struct service_request {
 	const char *method;       /* NULL: GET, or POST with a body */
 	char *url;                /* owned */

@@ -164,6 +164,7 @@ static json_t *job_record(const struct run_job *job, const json_t *completion)
 	char text[CLOCK_TEXT_SIZE];
 	json_t *record = json_pack("{s:s, s:s, s:s, s:i}", "id", job->job_id, "type", "Job", "state", "completed",
 	                           "percentComplete", PERCENT_DONE);
+	json_object_set_new(record, "name", json_string(job->name));
 	json_object_set(record, "result", json_object_get(completion, "conclusion"));
 	json_object_set_new(record, "finishTime", json_string(clock_rfc3339(clock_wall_ms(), text)));
 	v1_job_set_issues(record, json_object_get(completion, "annotations"));

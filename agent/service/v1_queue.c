@@ -50,7 +50,6 @@ static bool prepare(const struct queue *q, struct service_request *ret)
 	if (of(q)->locations != NULL)
 		return false;
 	v1_locations_ask(q->reg->server_url, ret);
-	ret->caller = AS_NOBODY;
 	return true;
 }
 

@@ -257,6 +257,8 @@ class Handler(JobCalls, http.server.BaseHTTPRequestHandler):
                  "/run/completejob": ("completejob", self.complete_v2)}
         if path in fixed:
             return fixed[path]
+        if path.startswith("/results/"):
+            return "results", self.results
         if path.startswith("/archives/"):
             return "archive", self.archive
         for base, index in ((owner.tenant, 1), (owner.jobs_base, 2)):
@@ -292,7 +294,8 @@ class Handler(JobCalls, http.server.BaseHTTPRequestHandler):
     def connection_data(self):
         self.check(self.query == {"connectOptions": "1", "lastChangeId": "-1", "lastChangeId64": "-1"}, "the query of connectionData")
         own = self.bearer()
-        if self.index == 2 and self.owner.job_of(token=own) is None:
+        known = self.owner.job_of(token=own) if self.index == 2 else own == self.owner.management or own in self.owner.runner_tokens
+        if not known:
             return self.challenge()
         definitions = [{"serviceType": "distributedtask", "identifier": row[0].upper() if self.index == 2 else row[0], "displayName": name,
                         "relativeToSetting": "context", "relativePath": row[self.index], "resourceVersion": 2 if name == "agents" else 1,

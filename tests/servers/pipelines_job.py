@@ -160,3 +160,19 @@ class JobCalls:
     def complete_v2(self):
         self.owner.job_of(token=self.bearer()).completion = self.json()
         return self.answer(204)
+
+    # -- the results service, which a job of the older services may name too --
+
+    def results(self):
+        if "/blob/" in self.url.path:
+            owner, name = self.url.path.split("/blob/")[1].split("/", 1)
+            job = self.owner.job_of(id=owner)
+            job.blobs[name] = job.blobs.get(name, b"") + self.raw
+            return self.answer(201)
+        job, call, body = self.owner.job_of(token=self.bearer()), self.url.path.rsplit("/", 1)[1], self.json()
+        self.check(body["workflow_job_run_backend_id"] == job.id and body["workflow_run_backend_id"] == job.plan, f"{call}: {body}")
+        job.results.append((call, body))
+        name = body.get("step_backend_id", job.id)
+        kind = "summary" if "Summary" in call else "logs"
+        return self.answer(200, {f"{kind}_url": f"{self.owner.url}/results/blob/{job.id}/{kind}-{name}?sig=1", "soft_size_limit": "1048576",
+                                 "blob_storage_type": "BLOB_STORAGE_TYPE_AZURE"} if call.startswith("Get") else {"ok": True})

@@ -70,12 +70,14 @@ def context(value):
 class Job:
     """One job in the older form. steps: scripts, or objects of the message."""
 
-    def __init__(self, server, steps, outputs=None, environment=None, secret=SECRET, variables=None, by_run_service=False):
+    def __init__(self, server, steps, outputs=None, environment=None, secret=SECRET, variables=None, by_run_service=False,
+                 visibility="private"):
         self.server, self.id, self.plan = server, str(uuid.uuid4()), str(uuid.uuid4())
         self.timeline, self.scope = str(uuid.uuid4()), str(uuid.uuid4())
         self.token, self.github_token = "job-" + secrets.token_hex(16), "ghs_" + secrets.token_hex(12)
         self.number = server.count("request")
-        self.by_run_service = by_run_service
+        self.by_run_service, self.visibility = by_run_service, visibility
+        self.results, self.blobs = [], {}
         self.records, self.logs, self.lines, self.attachments = {}, {}, [], {}
         self.event = self.completion = None
         self.renewals, self.calls, self.asked_actions = 0, [], []
@@ -94,7 +96,7 @@ class Job:
         github = {"repository": "acme/widgets", "repository_owner": "acme", "ref": "refs/heads/main", "sha": "0123456789" * 4,
                   "run_id": "42", "run_attempt": "1", "server_url": self.server.url, "api_url": self.server.url + "/api/v3",
                   "event_name": "push", "actor": "octocat", "workflow": "ci", "job": "build",
-                  "event": {"ref": "refs/heads/main", "repository": {"private": True, "full_name": "acme/widgets", "visibility": "private"}}}
+                  "event": {"ref": "refs/heads/main", "repository": {"full_name": "acme/widgets", "visibility": self.visibility}}}
         plain = {"system.github.token": self.github_token, "github_token": self.github_token, "DEPLOY_KEY": secret,
                  "system.orchestrationId": f"{self.plan}.build.__default", "DistributedTask.EnhancedAnnotations": "true", **variables}
         return {

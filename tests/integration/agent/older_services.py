@@ -346,6 +346,29 @@ def test_a_just_in_time_configuration_without_a_broker_listens_at_the_older_queu
         p.server.calm()
 
 
+def test_a_job_that_names_a_results_service_too_is_told_to_both():
+    with Place() as p:
+        p.start()
+        job = p.server.queue(Job(p.server, STEPS, variables={"system.github.results_endpoint": f"{p.server.url}/results/"}))
+        assert job.wait()["result"] == "succeeded"
+        step = job.record("greet")["id"]
+        assert "hello there" in job.log("greet") and b"hello there" in job.blobs[f"logs-{step}"], job.blobs.keys()
+        assert job.blobs[f"summary-{step}"] == b"# fine\n" == job.attachments["Checks.Step.Summary", step]
+        last = {s["external_id"]: s for call, body in job.results if call == "WorkflowStepsUpdate" for s in body["steps"]}
+        assert {s["name"]: s["conclusion"] for s in last.values()} == {"Set up job": 2, "greet": 2, "breaks": 2, "never": 7, "Complete job": 2}
+        stop(p)
+
+
+def test_a_job_that_the_hosts_policy_refuses_fails_with_the_rule():
+    with Place() as p:
+        p.start()
+        job = p.server.queue(Job(p.server, ["echo no"], visibility="public"))
+        assert job.wait()["result"] == "failed"
+        assert "refuses this job by the rule" in repr(job.record("build")["issues"]), job.records
+        assert p.server.queue(Job(p.server, ["echo yes"])).wait()["result"] == "succeeded"
+        stop(p)
+
+
 def test_a_lease_that_the_service_forgot_cancels_the_job():
     with Place() as p:
         p.start()
