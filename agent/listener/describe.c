@@ -52,6 +52,7 @@ static json_t *describe(const struct records *store, const char *id, const struc
 	json_object_set_new(object, "name", json_string(reg->name));
 	json_object_set_new(object, "id", json_integer(reg->id));
 	json_object_set_new(object, "group", json_string(reg->group ? reg->group : ""));
+	json_object_set_new(object, "queue", json_string(reg->broker_url != NULL ? "broker" : "pool"));
 	json_object_set_new(object, "labels", labels);
 	json_object_set_new(object, "credential", reg->credential ? json_string(reg->credential) : json_null());
 	json_object_set_new(object, "ephemeral", json_boolean(reg->ephemeral));

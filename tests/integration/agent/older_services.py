@@ -100,6 +100,7 @@ def test_a_job_of_the_older_services_is_carried_out_and_reported_step_by_step():
         p.agent.says("Job build completed with result: Succeeded")
         until("polls as idle again", lambda: p.server.seen("messages", "GET")[-1]["status"] == "Online")
         assert "Busy" in [r["status"] for r in p.server.seen("messages", "GET")]
+        assert [r["queue"] for r in p.agent.state()["registrations"]] == ["pool"]
         again = p.server.queue(Job(p.server, ["echo second"]))
         assert again.wait()["result"] == "succeeded"
         stop(p)
