@@ -1,14 +1,17 @@
 /* References to resources of earlier steps, `${{ resources.web.ip }}`: their values come late, but which names there are is known from the file. */
 #include "agent/deployment/file_priv.h"
 #include "base/data/reference.h"
+#include "steps/apply/resource.h"
 #include "steps/registry.h"
 
 #include <string.h>
 
 /* What the steps up to one make. */
 struct made {
-	json_t *ids;  /* name → true */
-	bool not_all; /* some have their resources elsewhere, or by names that are filled in */
+	json_t *ids;                  /* name → its kind */
+	bool not_all;                 /* some have their resources elsewhere, or by names that are filled in */
+	const struct step_type *step; /* whose kinds these are; NULL: none so far */
+	json_t *own;                  /* of the step that is looked at; NULL: it has none */
 };
 
 json_t *file_own_resources(const json_t *input)
@@ -22,7 +25,7 @@ json_t *file_own_resources(const json_t *input)
 		{
 			const char *id = json_get_string(resource, "id");
 			if (id != NULL)
-				json_object_set_new(own, id, json_true());
+				json_object_set_new(own, id, json_string(kind));
 		}
 	}
 	return own;
@@ -36,9 +39,12 @@ static void add_step(struct made *made, const char *name, const json_t *input)
 	json_t *unused;
 	if (type == NULL || type->choices == NULL)
 		return;
+	made->step = type;
 	made->not_all |= json_get_array(input, "resources") == NULL;
 	json_object_foreach(own, id, unused) made->not_all |= strstr(id, "${{") != NULL;
 	json_object_update(made->ids, own);
+	json_decref(made->own);
+	made->own = json_incref(own);
 }
 
 static void refuse(struct reader *r, const struct made *made, const struct made *all, const char *name,
@@ -57,6 +63,32 @@ static void refuse(struct reader *r, const struct made *made, const struct made 
 		faults_hint(&r->faults, "did you mean '%s'?", nearest);
 }
 
+/* A step with resources of its own looks at them itself, with the place of each. */
+static void check_attribute(struct reader *r, const struct made *made, const struct reference *ref, const char *pointer)
+{
+	const char *kind = json_get_string(made->ids, ref->name), *nearest = NULL;
+	const struct resource_type *type =
+		made->step != NULL && kind != NULL ? resource_type_named(made->step, kind) : NULL;
+	const char *why = type != NULL && json_object_get(made->own, ref->name) == NULL
+	                          ? resource_type_refuse(type, ref->attribute, true, &nearest)
+	                          : NULL;
+	if (why == NULL)
+		return;
+	faults_add(&r->faults, r->d->yaml, pointer, "'%s' of the resource '%s' (%s) %s", ref->attribute, ref->name,
+	           kind, why);
+	if (nearest != NULL)
+		faults_hint(&r->faults, "did you mean '%s'?", nearest);
+}
+
+static void check_reference(struct reader *r, const struct made *made, const struct made *all,
+                            const struct reference *ref, const char *pointer)
+{
+	if (json_object_get(made->ids, ref->name) != NULL)
+		check_attribute(r, made, ref, pointer);
+	else if (!made->not_all)
+		refuse(r, made, all, ref->name, pointer);
+}
+
 static void check_value(struct reader *r, const struct made *made, const struct made *all, const json_t *value,
                         struct str *pointer)
 {
@@ -65,8 +97,7 @@ static void check_value(struct reader *r, const struct made *made, const struct 
 	json_t *member;
 	struct reference ref;
 	for (size_t from = 0; text != NULL && reference_find(text, from, &ref); from = ref.at + ref.len)
-		if (json_object_get(made->ids, ref.name) == NULL)
-			refuse(r, made, all, ref.name, str_peek(pointer));
+		check_reference(r, made, all, &ref, str_peek(pointer));
 	json_array_foreach((json_t *)(uintptr_t)value, i, member)
 	{
 		faults_pointer_push_index(pointer, i);
@@ -101,12 +132,15 @@ void file_check_references(struct reader *r, const json_t *raw)
 	json_array_foreach((json_t *)(uintptr_t)steps, i, item)
 	{
 		size_t mark = pointer.len;
+		json_decref(made.own);
+		made.own = NULL;
 		add_item(&made, item);
 		faults_pointer_push_index(&pointer, i);
-		if (!made.not_all)
-			check_value(r, &made, &all, item, &pointer);
+		check_value(r, &made, &all, item, &pointer);
 		str_truncate(&pointer, mark);
 	}
 	json_decref(made.ids);
+	json_decref(made.own);
 	json_decref(all.ids);
+	json_decref(all.own);
 }

@@ -80,9 +80,30 @@ static int whose(const json_t *o, const char *name, struct err *err)
 	return err_hint(err, ERR_INVALID, "give each environment a place of its own");
 }
 
-static bool digest_fits(json_t *o)
+/* As davit wrote it, the text without the digest is what the digest is of: no second text has to be made of ten thousand rows. */
+static bool text_fits(const char *text, size_t len, const char *given)
 {
 	char hex[DIGEST_HEX];
+	_cleanup_free_ char *member = xasprintf(",\"sha256\":\"%s\"", given);
+	size_t size = strlen(member);
+	const char *at = NULL, *end = text + len;
+	for (const char *next = text; (next = memmem(next, (size_t)(end - next), member, size)) != NULL; next += size)
+		at = next;
+	if (at == NULL)
+		return false;
+	_cleanup_(digest_freep) struct digest *d = digest_new();
+	digest_update(d, text, (size_t)(at - text));
+	digest_update(d, at + size, (size_t)(end - at) - size);
+	digest_hex(d, hex);
+	return strcmp(hex, given) == 0;
+}
+
+static bool digest_fits(json_t *o, const char *given_text, size_t len)
+{
+	char hex[DIGEST_HEX];
+	const char *said = json_get_string(o, "sha256");
+	if (said != NULL && strlen(said) == DIGEST_HEX - 1 && text_fits(given_text, len, said))
+		return true;
 	_cleanup_json_ json_t *given = json_incref(json_object_get(o, "sha256"));
 	json_object_del(o, "sha256");
 	_cleanup_free_ char *text = json_canonical(o);
@@ -114,7 +135,7 @@ int state_document_read(const char *text, size_t len, const char *name, struct s
 	r = whose(o, name, err);
 	if (r < 0)
 		return r;
-	if (!digest_fits(o))
+	if (!digest_fits(o, text, len))
 		return damaged("its digest is not that of its content", err);
 	const char *lineage = json_get_string(o, "lineage"), *deployment = json_get_string(o, "deployment");
 	const json_t *rows = json_get_object(o, "rows");

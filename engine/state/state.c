@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIES = 5, PAUSE_MS = 300 };
+enum { TRIES = 4, PAUSE_MS = 200 };
 
 void state_head_done(struct state_head *h)
 {

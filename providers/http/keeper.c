@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 60000, RETRIES = 3, SHOWN_MAX = 200, ID_MAX = 512 };
+enum { TIMEOUT_MS = 60000, RETRIES = 2, SHOWN_MAX = 200, ID_MAX = 512 };
 
 void http_place_done(struct http_place *p)
 {

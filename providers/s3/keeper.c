@@ -242,7 +242,7 @@ static int lock_once(struct keeper *k, const char *key, const json_t *record, js
 	}
 	int r = read_lock(k, key, &there, etag, err);
 	if (r < 0)
-		return r == ERR_NOT_FOUND ? ERR_TIMEOUT : r;
+		return r == ERR_NOT_FOUND ? ERR_UNKNOWN : r;
 	if (same_id(there, record))
 		return 0;
 	*ret_holder = TAKE(there);
@@ -254,8 +254,9 @@ static int s3_keeper_lock(struct keeper *k, const json_t *record, json_t **ret_h
 	_cleanup_free_ char *key = key_of(k, "lock");
 	if (!s3_quirks(service_of(k))->locks)
 		return no_lock(k, err);
-	int r = ERR_TIMEOUT;
-	for (int i = 0; i < LOCK_TRIES && (r == ERR_TIMEOUT || r == ERR_NETWORK); i++) {
+	int r = ERR_UNKNOWN;
+	/* Freed between the two, or not made: again. What does not answer was asked several times already. */
+	for (int i = 0; i < LOCK_TRIES && r == ERR_UNKNOWN; i++) {
 		if (i > 0 && wait_ms(k->wait, 100 << i, NULL) < 0)
 			break;
 		r = lock_once(k, key, record, ret_holder, err);

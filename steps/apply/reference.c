@@ -56,17 +56,25 @@ static bool is_listed(const char *const *names, const char *name)
 	return false;
 }
 
-const char *reference_refuse(const struct resource *of, const char *attribute, const char **ret_nearest)
+static void add_names(const char **known, size_t max, size_t *count, const char *const *names)
 {
-	const char *known[128], *name;
+	for (size_t i = 0; names != NULL && names[i] != NULL && *count < max; i++)
+		known[(*count)++] = names[i];
+}
+
+const char *resource_type_refuse(const struct resource_type *type, const char *attribute, bool later,
+                                 const char **ret_nearest)
+{
+	const char *known[160], *name;
 	size_t count = 0;
 	*ret_nearest = NULL;
-	if (is_listed(of->type->output_names, attribute))
+	if (!later && is_listed(type->output_names, attribute))
 		return "is known only once it is made: use it in a later step";
-	for (size_t i = 0; (name = fields_input(of->type->choice.table, i)) != NULL && count < 100; i++)
+	for (size_t i = 0; (name = fields_input(type->choice.table, i)) != NULL && count < 100; i++)
 		known[count++] = name;
-	for (size_t i = 0; of->type->facts != NULL && of->type->facts[i] != NULL && count < ARRAY_SIZE(known); i++)
-		known[count++] = of->type->facts[i];
+	add_names(known, ARRAY_SIZE(known), &count, type->facts);
+	if (later)
+		add_names(known, ARRAY_SIZE(known), &count, type->output_names);
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(known[i], attribute) == 0)
 			return NULL;
@@ -97,6 +105,11 @@ json_t *reference_facts(const struct resource *r, const json_t *node)
 	add_scalars(facts, in);
 	json_object_del(facts, "type");
 	return facts;
+}
+
+const char *reference_refuse(const struct resource *of, const char *attribute, const char **ret_nearest)
+{
+	return resource_type_refuse(of->type, attribute, false, ret_nearest);
 }
 
 /* ---- filling them in ---- */

@@ -123,4 +123,7 @@ struct resource_type {
 const struct resource_type *resource_type_of(const struct field_choice *choice);
 /* NULL: the step has no such kind. */
 const struct resource_type *resource_type_named(const struct step_type *step, const char *name);
+/* Why a reference cannot be to that attribute; NULL: it can. later: of a later step, which also knows what is known once it is made. nearest may be set. */
+const char *resource_type_refuse(const struct resource_type *type, const char *attribute, bool later,
+                                 const char **ret_nearest);
 bool resource_type_fits(const struct resource_type *type, const struct view *v);

@@ -1,4 +1,5 @@
 """Desired states on a server behind SSH: what a plan of many resources costs, and what it costs that nothing is to be done."""
+import hashlib
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import time
 
 from bench import Skip, make_tree, run
 from servers.sshd import SSHD, Sshd
+from servers.terraform_state import StateServer
 
 
 class Place:
@@ -151,6 +153,43 @@ def rows_of_many(b, p, count):
     b.add(f"state of {count} resources loaded", "-", max(with_state - without, 0), 0.1, 0.05, unit="s")
 
 
+def state_of(count):
+    """A document as davit writes it (docs/semantics.md 15)."""
+    def canonical(value):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    rows = {f"file:/srv/site/part{i // 100}/page{i:06d}.html": {"type": "file", "set": "site.yml", "digest": hashlib.sha256(b"%d" % i).hexdigest()}
+            for i in range(count)}
+    document = {"version": 1, "davit": "1.0.0", "name": "bench.test", "lineage": "0" * 32, "serial": 1, "deployment": "d", "written_ms": 1, "rows": {"web": rows}}
+    return canonical({**document, "sha256": hashlib.sha256(canonical(document).encode()).hexdigest()}).encode()
+
+
+def one_plan(p):
+    """Its own CPU in seconds, and the most memory that it had, in MB."""
+    with subprocess.Popen([p.davit, "deploy", "--plan", p.file], env={**os.environ, "DAVIT_STATE": p.state}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE) as davit:
+        shown = davit.stdout.read().decode()
+        _, status, used = os.wait4(davit.pid, 0)
+        davit.returncode = os.waitstatus_to_exitcode(status)
+    if davit.returncode != 0 or "Nothing to change." not in shown:
+        raise RuntimeError(f"davit deploy --plan: status {davit.returncode}\n{shown}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def state_elsewhere(b, p, count):
+    """The same state at an HTTP address: read, proven, and of no use to a plan of another set."""
+    p.clear()
+    with StateServer() as server:
+        with open(p.file, "w") as f:
+            json.dump({"name": "bench", "environment": "test", "state": "shared",
+                       "targets": {"web": {"local": {}, "base": p.base}, "shared": {"http": {"address": server.url}}},
+                       "steps": [{"apply": {"target": "web", "resources": []}, "id": "another"}]}, f)
+        without = statistics.median(one_plan(p)[0] for _ in range(b.pairs + 1))
+        server.state = state_of(count)
+        plans = [one_plan(p) for _ in range(b.pairs + 1)]
+    b.add(f"state of {count} resources at an HTTP address loaded", "-", max(statistics.median(t for t, _ in plans) - without, 0), 0.1, 0.05, unit="s")
+    b.add(f"memory of davit with a state of {count} resources", "-", max(m for _, m in plans), 64, 32, unit="MB")
+
+
 def hosts(p, folder):
     with open(os.path.join(folder, "hosts"), "w") as f:
         f.write(f"web ansible_host=127.0.0.1 ansible_port={p.server.port} ansible_user={p.server.user} "
@@ -200,4 +239,5 @@ def rows(b):
         plan_of_many(b, p, resources)
         checked_by_ansible(b, p, 40 if b.quick else resources)
         rows_of_many(b, p, 10 * resources)
+        state_elsewhere(b, p, 10 * resources)
         nothing_to_change(b, p, tree, few, files)

@@ -7,8 +7,39 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.terraform import PROGRAM, Infra  # noqa: E402
 from harness.trial import Case, Trial, main  # noqa: E402
+from servers.bare_s3 import BareS3  # noqa: E402
 
 RESOURCE = 'resource "terraform_data" "a" {}\n'
+
+
+class OwnState(Case):
+    """davit's own state of an environment at an S3 service."""
+
+    def setUp(self):
+        self.t = self.enterContext(Trial())
+
+    def deploy(self, target, content="x"):
+        resources = [{"file": {"path": self.t.path("a"), "content": content}}]
+        return self.t.deploy({"targets": {"web": {"local": {}}, "shared": target}, "state": "shared",
+                              "steps": [{"apply": {"target": "web", "resources": resources}}]})
+
+    def test_a_service_whose_lock_protects_nothing_is_refused_before_the_first_change(self):
+        for conditions, more in (("ignored", {}), ("refused", {}), ("honoured", {"provider": "garage"})):
+            with self.subTest(conditions), BareS3(conditions) as s3:
+                result = self.deploy(s3.target(**more))
+                self.assert_exit(result, 2)
+                self.assert_says(result, "does not honour conditional writes", "davit journal use")
+                self.assertFalse(os.path.exists(self.t.path("a")))
+                self.assertEqual(s3.objects, {})
+
+    def test_a_service_that_does_not_answer_and_a_target_that_keeps_no_state_are_told_before_the_first_change(self):
+        with BareS3() as s3:
+            gone = s3.target()
+        self.assert_exit(self.deploy(gone), 2)
+        result = self.deploy({"registry": {"url": "http://127.0.0.1:1"}})
+        self.assert_exit(result, 2)
+        self.assert_says(result, "cannot keep a state", "`s3` or `http`")
+        self.assertFalse(os.path.exists(self.t.path("a")))
 
 
 @unittest.skipUnless(PROGRAM, "this machine has no terraform")

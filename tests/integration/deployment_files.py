@@ -310,6 +310,20 @@ steps:
         self.assert_exit(self.t.deploy(refer("elsewhere", first={"file": "state.yml"})), 0)
         self.assert_exit(self.t.deploy(refer("elsewere", first={"file": "state.yml"})), 1)
 
+    def test_an_attribute_that_a_resource_of_an_earlier_step_does_not_have_is_found_before_the_first_change(self):
+        def refer(attribute):
+            return self.one([{"apply": {"resources": [{"file": {"id": "settings", "path": self.t.path("a"), "content": "x"}}]}},
+                             {"run": {"command": ["echo", f"${{{{ resources.settings.{attribute} }}}}"], "undo": "none"}},
+                             {"apply": {"resources": [{"file": {"path": self.t.path("b"), "content": f"${{{{ resources.settings.{attribute} }}}}"}}]}}])
+        for options in ((), ("--plan",)):
+            result = self.t.deploy(refer("digets"), *options)
+            self.assert_exit(result, 2)
+            self.assert_says(result, "/steps/1/run/command/1", "'digets' of the resource 'settings' (file) is no attribute of it", "did you mean 'digest'?",
+                             "/steps/2/apply/resources/0/file/content")
+        self.assertEqual(os.listdir(self.t.target_dir), [])
+        for attribute in ("digest", "size", "path", "mode"):
+            self.assert_exit(self.t.deploy(refer(attribute), "--plan"), 0)
+
     def test_a_secret_in_a_command_is_refused(self):
         secret = "correct-horse-battery"
         for key, value in (("command", ["echo", "x-${{ secrets.TOKEN }}"]), ("command", "echo ${{ secrets.TOKEN }}"),

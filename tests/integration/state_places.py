@@ -13,10 +13,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness.fleet import Journal  # noqa: E402
 from harness.trial import BUILD, DAVIT, Case, Trial, main  # noqa: E402
 from servers import postgres  # noqa: E402
+from servers.bare_s3 import BareS3  # noqa: E402
 from servers.s3 import Ceph  # noqa: E402
 from servers.terraform_state import StateServer  # noqa: E402
 
-STRIDE = int(os.environ.get("STATE_STRIDE", "4"))
+STRIDE = int(os.environ.get("STATE_STRIDE", "6"))
 
 
 class Keeps(Case):
@@ -238,6 +239,47 @@ class Http(At):
         self.assert_says(self.deploy("--plan"), "Nothing to change")
         self.assert_exit(self.deploy(names="ab", allow_destroy=[f"file:{self.t.path('c')}"]), 0)
         self.assertEqual(len(self.rows()), 2)
+
+
+class Bare(At):
+    """A bucket of a service that does what it is told to."""
+
+    def setUp(self):
+        super().setUp()
+        self.s3 = self.enterContext(BareS3())
+
+    def place(self):
+        return self.s3.target()
+
+    def object(self, name):
+        found = self.s3.objects.get(f"/bare/davit/state/shop.test/{name}")
+        return json.loads(found) if found else None
+
+    def held(self):
+        return self.object("state.json")
+
+    def lock(self):
+        return self.object("lock")
+
+    def test_each_form_of_condition_keeps_to_what_every_place_keeps_to(self):
+        for conditions in ("honoured", "bare"):
+            self.s3.conditions = conditions
+            Keeps.suite(self, DAVIT_TEST_STATE=json.dumps(self.place()))
+
+    def test_a_write_of_which_nobody_knows_is_settled_by_looking(self):
+        for i, faults in enumerate((["500 before"], ["500 after"], ["cut after"], ["409"], ["412"], ["slow"], ["500 before", "cut after"])):
+            self.s3.faults = list(faults)
+            self.assert_exit(self.deploy(content=f"{i}\n"), 0)
+            self.assertEqual((self.held()["serial"], self.s3.faults), (i + 1, []))
+            self.assertIsNone(self.lock())
+
+    def test_a_lock_of_which_nobody_knows_is_settled_by_looking(self):
+        self.s3.faulty = "lock"
+        for i, fault in enumerate(("500 before", "500 after", "cut after", "409")):
+            self.s3.faults = [fault]
+            self.assert_exit(self.deploy(content=f"{i}\n"), 0)
+            self.assertEqual(self.s3.faults, [])
+            self.assertIsNone(self.lock())
 
 
 class Bucket(At):
