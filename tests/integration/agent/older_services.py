@@ -228,21 +228,20 @@ def test_a_session_of_before_is_waited_for_and_a_killed_agents_is_deleted():
         p.agent.listening(count=2)
         assert p.server.queue(Job(p.server, ["echo hello"])).wait()["result"] == "succeeded"
         stop(p)
-    with Place() as p:
         p.server.fault("sessions", "POST", times=99, status=409, error="TaskAgentSessionConflictException")
         p.agent.start()
         assert p.agent.wait() == 5, p.agent.text()
 
 
 def test_what_no_retry_mends_ends_the_agent_and_says_why():
-    for error, code, status, says in (("TaskAgentNotFoundException", 0, 1, "look at it in the settings"),
-                                      ("AccessDeniedException", 0, 1, "look at it in the settings"),
-                                      ("AccessDeniedException", 1, 1, "a newer release of davit is needed")):
-        with Place() as p:
-            p.server.fault("sessions", "POST", status=403, error=error, code=code)
-            p.agent.start()
-            assert p.agent.wait() == status and says in p.agent.text(), p.agent.text()
     with Place() as p:
+        for error, code, status, says in (("TaskAgentNotFoundException", 0, 1, "look at it in the settings"),
+                                          ("AccessDeniedException", 0, 1, "look at it in the settings"),
+                                          ("AccessDeniedException", 1, 1, "a newer release of davit is needed")):
+            p.server.fault("sessions", "POST", status=403, error=error, code=code)
+            before = len(p.agent.text())
+            p.agent.start()
+            assert p.agent.wait() == status and says in p.agent.text()[before:], p.agent.text()
         p.start()
         p.server.fault("messages", "GET", status=404, error="TaskAgentNotFoundException")
         with p.server.condition:
@@ -379,6 +378,30 @@ def test_a_lease_that_the_service_forgot_cancels_the_job():
         assert job.wait()["result"] == "canceled"
         p.agent.says("completed with result: Abandoned")
         stop(p)
+
+
+def test_renewals_that_fail_end_the_job_only_when_its_lease_is_over():
+    with Place(lock_s=1) as p:
+        p.start()
+        job = p.server.queue(Job(p.server, [f"echo begun; until test -e {p.root}/go; do sleep 0.05; done"]))
+        p.server.until("its first lines", lambda: "begun" in repr(job.lines))
+        p.server.fault("jobrequests", status=500, times=3)
+        renewals = job.renewals
+        p.server.until("a good one behind them", lambda: not any(f["times"] for f in p.server.faults) and job.renewals > renewals)
+        (p.root / "go").touch()
+        assert job.wait()["result"] == "succeeded"
+        second = p.server.queue(Job(p.server, ["echo begun; sleep 600"]))
+        p.server.until("its first lines", lambda: "begun" in repr(second.lines))
+        p.server.fault("jobrequests", status=503, times=9999)
+        assert second.wait()["result"] == "canceled"
+        p.agent.says("completed with result: Abandoned")
+        p.server.faults.clear()
+        p.server.calm()
+        p.server.fault("jobrequests", "PATCH", status=503, times=6)
+        third = p.server.queue(Job(p.server, ["echo never"]))
+        assert third.wait()["result"] == "failed"
+        assert "could not be renewed before it began" in repr(third.record("build")["issues"])
+        assert p.agent.stop() == 0
 
 
 def test_a_worker_that_dies_is_completed_from_here_and_an_agent_that_dies_finds_its_job_again():
