@@ -77,6 +77,12 @@ static int choose_program(struct change *c, const char *given, struct err *err)
 			err, ERR_UNSUPPORTED,
 			"update its package; this replaces the one file of a release. --program names another one");
 	}
+	if (given == NULL && strcmp(dir, "/usr/bin") == 0) {
+		err_set(err, ERR_UNSUPPORTED, "%s lies where packages are", c->program);
+		return err_hint(err, ERR_UNSUPPORTED,
+		                "update its package; --program %s says that this file is meant all the same",
+		                c->program);
+	}
 	if (access(dir, W_OK) < 0)
 		return err_errno(err, errno, "write beside %s", c->program);
 	return 0;

@@ -1,5 +1,6 @@
-/* A job message from the service: context data, template tokens, masks. */
+/* A job message from the service: context data, template tokens, masks, steps that wait for others. */
 #include "agent/worker/message.h"
+#include "agent/worker/background.h"
 #include "agent/template/context_data.h"
 #include "agent/template/eval.h"
 
@@ -39,5 +40,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *key;
 	json_t *value;
 	json_object_foreach(message, key, value) evaluate(value, contexts, message);
+	size_t i;
+	json_array_foreach(json_object_get(message, "steps"), i, value)
+	{
+		struct record r = {.parent = NULL};
+		evaluate(json_object_get(value, "displayNameToken"), contexts, message);
+		evaluate(json_object_get(value, "inputs"), contexts, message);
+		background_read_control(value, &r, NULL);
+	}
 	return 0;
 }

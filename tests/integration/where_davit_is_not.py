@@ -290,9 +290,16 @@ class InJobs(unittest.TestCase):
         shutil.copy(os.path.join(SOURCE, "action.yml"), own)
         with open(os.path.join(BUILD, "one/davit"), "rb") as one:
             self.program = one.read()
-        write(os.path.join(own, "actions/SHA256SUMS"), sums(self.program))
-        for words in (("init", "-q", "-b", "v1"), ("add", "-A"), ("-c", "user.name=A", "-c", "user.email=a@example.invalid", "commit", "-qm", "v1")):
-            subprocess.run(["git", "-C", own, *words], check=True, env=self.tree.env)
+        listed = os.path.join(self.tree.dir, "SHA256SUMS")
+        write(listed, sums(self.program) + sums(b"", "davit.spdx.json"))
+        env = {**self.tree.env, "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.invalid", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.invalid"}
+        for words in (("git", "init", "-q", "-b", "main"), ("git", "add", "-A"), ("git", "commit", "-qm", "released"), ("git", "tag", TAG),
+                      # As the release does it.
+                      (os.path.join(SOURCE, "packaging/actions.sh"), TAG, listed)):
+            subprocess.run(words, check=True, env=env, cwd=own, stdout=subprocess.DEVNULL)
+        said = subprocess.run(["git", "show", "--stat", "--format=%s", "v1"], check=True, env=env, cwd=own, capture_output=True, text=True).stdout
+        self.assertIn("actions/SHA256SUMS | 1 +", said)
+        self.assertEqual(subprocess.run(["git", "status", "--porcelain"], check=True, env=env, cwd=own, capture_output=True, text=True).stdout, "")
         self.own = own
 
     def run_it(self, *more, page="index.html", native="none"):

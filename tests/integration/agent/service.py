@@ -156,6 +156,10 @@ def test_another_davit_takes_over_the_service_or_the_old_one_goes_on():
         goes_on("new")
         state = json.loads(davit("status", "--json").stdout)
         assert (state["slots"], state["update"]["state"], str(state["pid"])) == (3, "done", pid), state
+        shutil.copy(harness.BUILD / "one/davit", "/usr/bin/davit-of-a-package")
+        refused = sh("/usr/bin/davit-of-a-package", "agent", "update", "--from", "/srv/new/davit", check=False)
+        os.unlink("/usr/bin/davit-of-a-package")
+        assert refused.returncode == 1 and "lies where packages are" in refused.stderr, refused
         levels = {level for level, text in journal() if "does not take over" in text}
         assert levels == {"4"}, journal()
         assert [text for _, text in journal() if "Z: " not in text[:24]] == [], journal()
