@@ -64,6 +64,8 @@ static void acquired(struct lease *j, json_t *message)
 		j->acquired = true;
 		j->renewer = j->endpoint;
 		j->report = run_job_report(message);
+		j->results_base = xstrdup(wire_string(
+			wire_get(wire_get(message, "variables"), "system.github.results_endpoint"), "value"));
 		r = lease_admit(j, message, &err);
 	}
 	if (r >= 0)

@@ -12,8 +12,9 @@
  * worker's own user are listened to.
  *
  * The worker completes the job itself (agent/service/runservice.h) and exits with 100 + result: 100 succeeded, 101
- * succeeded with issues, 102 failed, 103 cancelled, 104 skipped, 105 abandoned (5.6, 6.5). Any other exit status means that it
- * did not complete the job.
+ * succeeded with issues, 102 failed, 103 cancelled, 104 skipped, 105 abandoned (5.6, 6.5); or with 110 + result: the service could
+ * not be told, and the result lies in STATE_DIR/unsent, from where `davit worker deliver` sends it. Any other exit status means that it
+ * did not complete the job; a result may lie there all the same.
  *
  * Settings: agent_name, agent_id, runner_group, runner_group_id, os, arch, version (the runner release that we are
  * compatible with), work_folder (absolute), labels (list), actions_repository ("": no action is our own), native (agent/actions/native.h), on_failure, state_dir, server_url (the

@@ -19,7 +19,10 @@ enum {
 	LEASE_GRACE_MS = 5 * 60 * 1000,
 	KILL_MARGIN_MS = 15000,
 	CANCEL_MIN_MS = 60000,
-	COMPLETE_TRIES = 25,
+	LET_GO_TRIES = 5,
+	AFTER_RENEWAL_MS = 20,
+	BESIDE_END_MS = 1000,
+	RESULT_CANCELED = 3,
 };
 
 bool lease_holds_slot(const struct lease *j)
@@ -40,7 +43,7 @@ struct lease *lease_new(struct endpoint *e, const struct lease_events *events, s
 	j->ref = *ref;
 	*ref = (struct broker_message){0};
 	j->worker = (struct proc)PROC_INIT;
-	j->clearing = (struct proc)PROC_INIT;
+	j->clearing = j->delivering = (struct proc)PROC_INIT;
 	j->pidfd = -1;
 	j->input = (struct str)STR_SECRET_INIT(2 * (size_t)WIRE_JOB_MAX);
 	j->user = xstrdup(e->reg.worker_user);
@@ -67,6 +70,9 @@ void lease_free(struct lease *j)
 	closep(&j->pidfd);
 	closep(&j->worker.stdin_fd);
 	proc_done(&j->clearing);
+	proc_done(&j->delivering);
+	unstarted_free(j->unstarted);
+	free(j->results_base);
 	free(j->explanation);
 	free(j->user);
 	free(j->actions);
@@ -100,30 +106,54 @@ void lease_drop(struct lease *j, enum lease_drop why)
 		j->events->dropped(j->endpoint, why);
 }
 
-static void lease_complete(struct lease *j);
+/* It is for the listener alone from here on: its registration takes the next job meanwhile, and an agent that ends leaves it to the
+ * next one. */
+void lease_let_go(struct lease *j)
+{
+	struct endpoint *e = j->endpoint;
+	if (e == NULL)
+		return;
+	if (strcmp(j->conclusion != NULL ? j->conclusion : "", "canceled") == 0 && j->result < 0)
+		j->result = RESULT_CANCELED;
+	recovery_keep_job(j);
+	j->endpoint = NULL;
+	j->events->over(e, j->result);
+}
+
+static void complete_again(struct lease *j, int64_t asked_ms)
+{
+	if (j->lease_lost) {
+		lease_over(j, "Abandoned");
+		return;
+	}
+	j->due_ms = clock_mono_ms() + runservice_complete_pause(j->tries, asked_ms);
+	if (j->tries == LET_GO_TRIES || j->listener->stopping) {
+		log_warning("listen", "the end of job '%s' could not be reported yet", j->run.name);
+		lease_let_go(j);
+	}
+}
 
 /* The next of the requests that complete it, or its end. */
 static void complete_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
 	struct lease *j = context;
 	struct err err = ERR_INIT;
-	int r = call_result(result, response, failure, "report the job's end", &err);
-	bool gone =
-		result >= 0 && (response->status == 401 || j->run.type->is_gone(response) || response->status == 404);
+	enum runservice_end end = runservice_completed(&j->run, result, response, failure, &err);
 	if (!j->completes_last) {
-		if (r < 0)
+		if (end != RUNSERVICE_SENT)
 			log_err(&err);
 		j->complete_index++;
 		lease_complete(j);
 		return;
 	}
-	if (r >= 0 || gone || ++j->tries >= COMPLETE_TRIES) {
-		if (r < 0)
-			log_err(&err);
-		lease_over(j, strcmp(j->conclusion, "canceled") == 0 ? "Canceled" : "Failed");
+	j->tries++;
+	if (end == RUNSERVICE_LATER) {
+		complete_again(j, result >= 0 ? http_retry_after_ms(response) : -1);
 		return;
 	}
-	j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
+	if (end != RUNSERVICE_SENT)
+		log_err(&err);
+	lease_over(j, strcmp(j->conclusion, "canceled") == 0 ? "Canceled" : "Failed");
 }
 
 static void complete_prepared(void *context, int result, struct http_response *response, const struct err *failure)
@@ -133,13 +163,14 @@ static void complete_prepared(void *context, int result, struct http_response *r
 	int r = call_result(result, response, failure, "ask what the service has", &err);
 	if (r >= 0)
 		r = j->run.type->prepared(&j->run, response, &err);
+	j->tries += r < 0;
 	if (r >= 0) {
 		lease_complete(j);
-	} else if (r == ERR_AUTH || ++j->tries >= COMPLETE_TRIES) {
+	} else if (r == ERR_AUTH) {
 		log_err(&err);
 		lease_over(j, "Failed");
 	} else {
-		j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
+		complete_again(j, result >= 0 ? http_retry_after_ms(response) : -1);
 	}
 }
 
@@ -158,10 +189,15 @@ static void inquired(void *context, int result, struct http_response *response, 
 	free(ended);
 }
 
-static void lease_complete(struct lease *j)
+void lease_complete(struct lease *j)
 {
 	struct service_request q = {.url = NULL}, next = {.url = NULL};
 	struct err err = ERR_INIT;
+	/* A renewal that comes behind it would be one of a job that is over. */
+	if (call_is_running(&j->renewal)) {
+		j->due_ms = clock_mono_ms() + AFTER_RENEWAL_MS;
+		return;
+	}
 	j->due_ms = 0;
 	if (j->died_ms != 0 && !j->inquired && j->renewer != NULL && j->renewer->token != NULL &&
 	    j->run.type->inquire(&j->run, &q)) {
@@ -174,6 +210,8 @@ static void lease_complete(struct lease *j)
 		return;
 	}
 	_cleanup_json_ json_t *completion = runservice_completion(&j->run, j->conclusion);
+	if (j->unstarted != NULL)
+		json_object_set_new(completion, "stepResults", unstarted_steps(j->unstarted));
 	if (j->explanation != NULL)
 		runservice_annotate(completion, "failure", j->explanation);
 	if (j->run.type->complete(&j->run, completion, j->complete_index, &q, &err) <= 0) {
@@ -195,8 +233,11 @@ void lease_complete_as(struct lease *j, const char *conclusion, char *explanatio
 	j->explanation = explanation;
 	j->tries = j->complete_index = 0;
 	lease_close_input(j);
-	if (j->lease_lost)
-		lease_over(j, "Abandoned");
+	if (delivery_is_due(j))
+		delivery_begin(j);
+	else if (j->lease_lost)
+		/* A worker that we did not start may have reported the cancel itself: that ends the lease too. */
+		lease_over(j, j->cancelled ? "Canceled" : "Abandoned");
 	else
 		lease_complete(j);
 }
@@ -343,6 +384,11 @@ void lease_shutdown(struct lease *j)
 	case LEASE_RUNNING:
 		lease_tell(j, CANCEL_MIN_MS * 5, "shutdown");
 		break;
+	case LEASE_COMPLETING:
+		/* Between two tries: the next start makes the next one. */
+		if (j->due_ms != 0 && !call_is_running(&j->call) && j->unstarted == NULL && j->delivering.pid == 0)
+			lease_let_go(j);
+		break;
 	default:
 		break;
 	}
@@ -376,6 +422,9 @@ void lease_timer(struct lease *j, int64_t now_ms)
 		else if (j->pidfd >= 0)
 			(void)lease_signal_worker(j, SIGKILL, NULL);
 	}
+	if (j->phase == LEASE_COMPLETING && (call_is_running(&j->call) || j->delivering.pid != 0) &&
+	    j->renew_due_ms != 0)
+		j->renew_due_ms = MAX(j->renew_due_ms, now_ms + BESIDE_END_MS);
 	if (j->renew_due_ms != 0 && now_ms >= j->renew_due_ms && !call_is_running(&j->renewal))
 		lease_renew(j);
 	if (j->due_ms == 0 || now_ms < j->due_ms || j->phase == LEASE_OVER)
@@ -383,7 +432,9 @@ void lease_timer(struct lease *j, int64_t now_ms)
 	j->due_ms = 0;
 	if (j->phase == LEASE_ACQUIRE)
 		lease_acquire(j);
-	else if (j->phase == LEASE_COMPLETING)
+	else if (j->phase == LEASE_COMPLETING && delivery_is_due(j))
+		delivery_begin(j);
+	else if (j->phase == LEASE_COMPLETING && (j->unstarted == NULL || unstarted_is_told(j)))
 		lease_complete(j);
 	else if (j->phase == LEASE_CLEARING)
 		lease_clear_orphans(j);

@@ -156,13 +156,18 @@ struct lease {
 	char *progress;        /* where its worker says which step it is at; NULL: not known */
 	char *actions;         /* which others' actions it may use, by the host's policy; NULL: as configured */
 	bool acquired, cancelled, lease_lost, stopped;
-	int64_t kill_due_ms;    /* 0: none */
-	int64_t died_ms;        /* monotonic, of the worker */
-	int orphan_signal;      /* the last one sent to its leftover processes */
-	struct proc clearing;   /* removes its containers from the Docker engine */
-	int64_t clear_until_ms; /* 0: that was not begun */
-	const char *conclusion; /* the result that the listener reports in place of the worker */
-	char *explanation;      /* its annotation */
+	int64_t kill_due_ms;         /* 0: none */
+	int64_t died_ms;             /* monotonic, of the worker */
+	int orphan_signal;           /* the last one sent to its leftover processes */
+	struct proc clearing;        /* removes its containers from the Docker engine */
+	struct proc delivering;      /* sends the result that its worker left on the disk */
+	bool kept_looked_for;        /* there is none: the listener completes it */
+	bool kept_only;              /* all that is known of the job is its id */
+	int64_t clear_until_ms;      /* 0: that was not begun */
+	const char *conclusion;      /* the result that the listener reports in place of the worker */
+	char *explanation;           /* its annotation */
+	char *results_base;          /* of the results service; NULL: there is none */
+	struct unstarted *unstarted; /* tells why no worker got it; NULL: one did */
 };
 /* Takes the message's texts. */
 struct lease *lease_new(struct endpoint *e, const struct lease_events *events, struct broker_message *ref);
@@ -179,10 +184,10 @@ int64_t lease_due(const struct lease *j);
 bool lease_holds_slot(const struct lease *j);
 /* True if its worker accepts messages. A worker of an older release that was taken over does not. */
 bool lease_can_be_told(const struct lease *j);
-/* Takes over a job that a dead agent was running. renewer: whose job it was; NULL: not known. worker: its process, perhaps still alive. word_signal: the signal by which
- * it gets messages, 0: none. */
-void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renewer, json_t *report, pid_t worker,
-                 uint64_t worker_start, int word_signal, const char *user, const char *tracking_id);
+/* Takes over a job that a dead agent was running, as recovery_keep_job wrote it: its worker may still be alive. renewer: whose job it was; NULL: not known. Takes run. */
+void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renewer, const json_t *record);
+/* A result of a worker of this user that lies unsent; of its job nothing else is known. */
+void lease_adopt_result(struct listener *l, const char *job_id, const char *user);
 
 /* ---- Recovery: davit-step recover, beside everything else (recovery.c). */
 struct recovery {
@@ -210,8 +215,13 @@ void recovery_timer(struct recovery *r, int64_t now_ms);
 void recovery_read(struct recovery *r);  /* its standard output is readable */
 void recovery_event(struct recovery *r); /* it ended */
 void recovery_free(struct recovery *r);
-void recovery_keep_job(const struct lease *j); /* sealed, until the job is decided */
+void recovery_keep_job(
+	const struct lease *j); /* sealed, until the job is decided; with its conclusion, if the listener gave it */
 void recovery_forget_job(const struct lease *j);
+
+/* ---- Results on the disk (delivery.c). */
+/* Takes up what workers of this user left unsent, and no job of ours is about. */
+void delivery_at_start(struct listener *l, const char *user);
 
 /* ---- What `agent status` reads (running.c). */
 void running_begin(struct listener *l); /* the endpoints are known */

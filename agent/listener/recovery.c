@@ -303,6 +303,10 @@ void recovery_keep_job(const struct lease *j)
 	json_object_set_new(record, "word_signal", json_integer(HANDOVER_SIGNAL));
 	json_object_set_new(record, "start_time", json_integer((json_int_t)j->worker.start_time));
 	json_object_set(record, "report", j->report);
+	if (j->phase == LEASE_COMPLETING && j->conclusion != NULL) {
+		json_object_set_new(record, "conclusion", json_string(j->conclusion));
+		json_set_string(record, "explanation", j->explanation);
+	}
 	_cleanup_free_ char *id = xasprintf("%s%s", kept_prefix, j->run.job_id), *text = json_text(record);
 	struct err err = ERR_INIT;
 	/* The job runs without it; only the recovery from a crash is less complete. */
@@ -348,9 +352,7 @@ static void adopt(struct listener *l, const char *id)
 		return;
 	}
 	struct endpoint *renewer = endpoint_of(l, json_get_string(record, "registration"));
-	lease_adopt(l, &run, renewer, json_object_get(record, "report"), (pid_t)json_get_int(record, "pid", 0),
-	            (uint64_t)json_get_int(record, "start_time", 0), (int)json_get_int(record, "word_signal", 0),
-	            json_get_string(record, "user"), json_get_string(record, "tracking_id"));
+	lease_adopt(l, &run, renewer, record);
 }
 
 static void closedirp(DIR **dir)
@@ -398,6 +400,7 @@ void recovery_at_start(struct listener *l)
 	}
 	for (size_t i = 0; i < l->endpoint_count; i++) {
 		const char *user = l->endpoints[i]->reg.worker_user;
+		delivery_at_start(l, user);
 		if (has_recovery_for(l, user))
 			continue;
 		struct err err = ERR_INIT;

@@ -18,6 +18,9 @@ enum {
 	REAP_MS = 5000,
 	RESULT_BASE = 100,
 	RESULT_MAX = 105,
+	KEPT_BASE = 110,
+	KEPT_MAX = 115,
+	FIRST_RENEWAL_MS = 5000,
 	CANCEL_LINES_MAX = 1 << 20,
 	INT_MS = 7500,
 	TERM_MS = 2500,           /* [6.1] */
@@ -129,7 +132,7 @@ void lease_run_worker(struct lease *j)
 		return;
 	}
 	if (j->explanation != NULL) {
-		lease_complete_as(j, "failed", TAKE(j->explanation));
+		unstarted_tell(j);
 		return;
 	}
 	if (j->stopped || j->worker.pid == 0) {
@@ -218,6 +221,21 @@ static void worker_died(struct lease *j, char *text)
 	lease_clear_orphans(j);
 }
 
+/* The service could not be told: the result lies on the disk, and is sent from there. */
+static void result_is_kept(struct lease *j, int result)
+{
+	j->result = result;
+	if (result != 0 && result != 1)
+		recovery_add(j->listener, NULL, j->user, j->report);
+	lease_close_input(j);
+	j->phase = LEASE_COMPLETING;
+	j->tries = 1;
+	j->due_ms = clock_mono_ms() + listener_pause(15000, 30000);
+	log_warning("listen", "the end of job '%s' could not be reported: its result is kept and sent later",
+	            j->run.name);
+	lease_let_go(j);
+}
+
 void lease_worker_ended(struct lease *j)
 {
 	int status = -1;
@@ -243,40 +261,72 @@ void lease_worker_ended(struct lease *j)
 		lease_over(j, j->lease_lost ? "Abandoned" : result_names[result]);
 		return;
 	}
+	if (status >= KEPT_BASE && status <= KEPT_MAX) {
+		result_is_kept(j, status - KEPT_BASE);
+		return;
+	}
 	worker_died(j, ours ? worker_end_text(status)
 	                    : xstrdup("The agent died while this job ran; its worker has ended since, its result is "
 	                              "unknown."));
 }
 
-void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renewer, json_t *report, pid_t worker,
-                 uint64_t worker_start, int word_signal, const char *user, const char *tracking_id)
+static struct lease *adopted(struct listener *l, struct run_job *run, const char *user, const char *tracking_id)
 {
 	struct lease *j = xcalloc(1, sizeof(*j));
 	j->listener = l;
-	j->renewer = renewer;
 	j->result = -1;
 	j->run = *run;
 	*run = (struct run_job){0};
-	j->report = json_incref(report);
-	j->worker = (struct proc)PROC_INIT;
-	j->clearing = (struct proc)PROC_INIT;
+	j->worker = j->clearing = j->delivering = (struct proc)PROC_INIT;
 	j->input = (struct str)STR_SECRET_INIT(CANCEL_LINES_MAX);
 	j->user = xstrdup(user);
-	j->acquired = true;
 	j->pidfd = -1;
 	(void)snprintf(j->tracking_id, sizeof(j->tracking_id), "%s", tracking_id != NULL ? tracking_id : "");
+	j->next = l->jobs;
+	l->jobs = j;
+	return j;
+}
+
+/* The listener before had decided it, and could not tell the service. */
+static void complete_as_recorded(struct lease *j, const json_t *record)
+{
+	bool cancelled = strcmp(json_get_string(record, "conclusion"), "canceled") == 0;
+	lease_complete_as(j, cancelled ? "canceled" : "failed", xstrdup(json_get_string(record, "explanation")));
+}
+
+void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renewer, const json_t *record)
+{
+	struct lease *j = adopted(l, run, json_get_string(record, "user"), json_get_string(record, "tracking_id"));
+	pid_t worker = (pid_t)json_get_int(record, "pid", 0);
+	uint64_t worker_start = (uint64_t)json_get_int(record, "start_time", 0);
+	j->renewer = renewer;
+	j->report = json_incref(json_object_get(record, "report"));
+	j->acquired = true;
 	/* Until the service says otherwise the lease is as good as new: the first renewal tells. */
 	j->locked_until_ms = clock_wall_ms();
 	j->renew_due_ms = clock_mono_ms();
-	j->next = l->jobs;
-	l->jobs = j;
+	if (json_get_string(record, "conclusion") != NULL) {
+		/* Its end comes first: only where that fails the lease is needed. */
+		j->renew_due_ms += FIRST_RENEWAL_MS;
+		complete_as_recorded(j, record);
+		return;
+	}
 	j->phase = LEASE_RUNNING;
 	if (worker > 0 && proc_alive(worker, worker_start))
 		j->pidfd = (int)syscall(SYS_pidfd_open, worker, 0);
 	/* Between the two its number may have become another process's. */
 	if (j->pidfd >= 0 && !proc_alive(worker, worker_start))
 		closep(&j->pidfd);
-	j->word_signal = j->pidfd >= 0 ? word_signal : 0;
+	j->word_signal = j->pidfd >= 0 ? (int)json_get_int(record, "word_signal", 0) : 0;
 	if (j->pidfd < 0)
 		worker_died(j, xstrdup("The agent died while this job ran."));
+}
+
+void lease_adopt_result(struct listener *l, const char *job_id, const char *user)
+{
+	struct run_job run = {.job_id = xstrdup(job_id), .name = xstrdup(job_id)};
+	struct lease *j = adopted(l, &run, user, NULL);
+	j->kept_only = true;
+	j->phase = LEASE_COMPLETING;
+	j->due_ms = clock_mono_ms();
 }

@@ -111,6 +111,21 @@ int64_t reports_turn(struct reports *r, int64_t now_ms)
 	return due;
 }
 
+void reports_retry(struct reports *r, bool now)
+{
+	for (size_t i = 0; r != NULL && i < r->count; i++)
+		if (r->all[i].type->retry != NULL)
+			r->all[i].type->retry(r->all[i].sink, now);
+}
+
+json_t *reports_keep(const struct reports *r)
+{
+	for (size_t i = 0; r != NULL && i < r->count; i++)
+		if (r->all[i].type->keep != NULL)
+			return r->all[i].type->keep(r->all[i].sink);
+	return NULL;
+}
+
 /* ---- the results service ---- */
 
 static void results_end(void *sink)
@@ -148,6 +163,16 @@ static int failures(const void *sink)
 	return results_failures(sink);
 }
 
+static void try_again(void *sink, bool now)
+{
+	results_retry(sink, now);
+}
+
+static json_t *keep(const void *sink)
+{
+	return results_keep(sink);
+}
+
 static const struct report_type results_reports = {
 	.free = results_end,
 	.step = tell_step,
@@ -156,6 +181,8 @@ static const struct report_type results_reports = {
 	.queued_bytes = queued_bytes,
 	.is_idle = is_idle,
 	.failures = failures,
+	.retry = try_again,
+	.keep = keep,
 };
 
 void reports_add_results(struct reports *r, struct http *h, const char *base, const struct run_job *job)

@@ -15,6 +15,9 @@ struct report_type {
 	size_t (*queued_bytes)(const void *sink);
 	bool (*is_idle)(const void *sink);
 	int (*failures)(const void *sink);
+	/* As results_retry and results_keep. */
+	void (*retry)(void *sink, bool now);
+	json_t *(*keep)(const void *sink);
 	/* Does what is due; monotonic milliseconds of the next time, 0: none. */
 	int64_t (*turn)(void *sink, int64_t now_ms);
 };
@@ -45,3 +48,7 @@ size_t reports_queued_bytes(const struct reports *r); /* of the service that has
 bool reports_is_idle(const struct reports *r);
 int reports_failures(const struct reports *r);
 int64_t reports_turn(struct reports *r, int64_t now_ms);
+/* Tries again what a service out of reach was not told. r may be NULL. */
+void reports_retry(struct reports *r, bool now);
+/* For another process: of the one service that can be told by it, NULL: nothing. The caller's. r may be NULL. */
+json_t *reports_keep(const struct reports *r);

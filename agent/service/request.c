@@ -51,21 +51,38 @@ void service_request_headers(const struct service_request *q, const char *token,
 		add(ret, xasprintf("Content-Type: %s; api-version=%s", content, q->version));
 }
 
-int service_request_perform(struct http *h, const struct service_request *q, const char *token, struct wait *w,
-                            struct http_response *ret, struct err *err)
+/* headers, *body: the caller's, as long as the request is used. */
+static struct http_request make(const struct service_request *q, const char *token, struct wire_headers *headers,
+                                char **body)
 {
-	_cleanup_free_ char *body = q->json != NULL ? json_text(q->json) : NULL;
-	_cleanup_(wire_headers_done) struct wire_headers headers;
-	service_request_headers(q, token, body != NULL, &headers);
-	struct http_request request = {
+	*body = q->json != NULL ? json_text(q->json) : NULL;
+	service_request_headers(q, token, *body != NULL, headers);
+	return (struct http_request){
 		.method = q->method,
 		.url = q->url,
-		.headers = (const char *const *)headers.lines,
-		.body = body,
-		.body_len = body != NULL ? strlen(body) : 0,
+		.headers = (const char *const *)headers->lines,
+		.body = *body,
+		.body_len = *body != NULL ? strlen(*body) : 0,
 		.max_body = q->max_body,
 		.timeout_ms = q->timeout_ms != 0 ? q->timeout_ms : TIMEOUT_MS,
 		.follow = q->version == NULL,
 	};
+}
+
+int service_request_perform(struct http *h, const struct service_request *q, const char *token, struct wait *w,
+                            struct http_response *ret, struct err *err)
+{
+	_cleanup_free_ char *body = NULL;
+	_cleanup_(wire_headers_done) struct wire_headers headers;
+	const struct http_request request = make(q, token, &headers, &body);
 	return http_perform(h, &request, w, ret, err);
+}
+
+struct http_transfer *service_request_start(struct http *h, const struct service_request *q, const char *token,
+                                            http_done_fn done, void *context, struct err *err)
+{
+	_cleanup_free_ char *body = NULL;
+	_cleanup_(wire_headers_done) struct wire_headers headers;
+	const struct http_request request = make(q, token, &headers, &body);
+	return http_start(h, &request, done, context, err);
 }

@@ -21,3 +21,6 @@ void service_request_headers(const struct service_request *q, const char *token,
 /* Sends it and waits. Redirects are followed where the generation has them. */
 int service_request_perform(struct http *h, const struct service_request *q, const char *token, struct wait *w,
                             struct http_response *ret, struct err *err);
+/* As http_start. */
+struct http_transfer *service_request_start(struct http *h, const struct service_request *q, const char *token,
+                                            http_done_fn done, void *context, struct err *err);

@@ -1,78 +1,19 @@
-#include "agent/service/results.h"
+#include "agent/service/results_priv.h"
 
 #include "agent/service/wire.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
 
-enum {
-	PARALLEL_MAX = 24, /* pending uploads at once */
-	TRIES = 3,
-	UPDATE_FAILURES_MAX = 3, /* an update's content is resent with the next one, so often */
-	CALL_MS = 100000,
-	URL_MAX = 16384,
-	URL_LIFE_MS = 5 * 60 * 1000, /* signatures hold for an hour */
-	HEADERS_MAX = 10,
-};
 #define RECEIVER "twirp/results.services.receiver.Receiver/"
 #define STEPS_UPDATE "twirp/github.actions.results.api.v1.WorkflowStepUpdateService/WorkflowStepsUpdate"
 static const char azure[] = "BLOB_STORAGE_TYPE_AZURE";
 static const char storage_version[] = "x-ms-version: 2023-11-03";
 
-enum stage { STAGE_URL, STAGE_CREATE, STAGE_WRITE, STAGE_SEAL, STAGE_METADATA };
-
-/* One block or summary on its way. */
-struct upload {
-	struct upload *next;
-	struct results *results;
-	char *step_id; /* NULL: the job's log */
-	bool summary;
-	char *data;
-	size_t len;
-	int64_t offset; /* of the block in its log */
-	bool first, final, running;
-	bool url_is_kept; /* of an earlier block, not requested for this one */
-	int64_t line_count;
-	enum stage stage;
-	char *url;
-	bool is_azure;
-	struct http_transfer *transfer;
-};
-
-/* Progress of a log: once a block is lost, no further blocks are sent. */
-struct stream {
-	struct stream *next;
-	char *step_id;
-	int64_t offset;
-	bool broken;
-	char *url; /* of its blob, from an earlier block; NULL: not yet, or too old */
-	bool is_azure;
-	int64_t url_mono_ms;
-};
-
-struct results {
-	struct http *http;
-	const struct run_job *job;
-	char *base;
-	struct wire_headers headers;
-	struct upload *uploads; /* in order of their arrival */
-	struct stream *streams;
-	size_t queued_bytes;
-	int running, failures;
-	json_t *changed;     /* external_id → the step as it is sent */
-	json_t *sent;        /* those of the pending update, for a retry */
-	int update_failures; /* in a row */
-	struct http_transfer *update;
-	bool updating;
-	int64_t change_order;
-	bool closing;
-};
-
-static void pump(struct results *r);
-
 struct results *results_new(struct http *h, const char *base, const struct run_job *job)
 {
 	struct results *r = xcalloc(1, sizeof(*r));
-	*r = (struct results){.http = h, .job = job, .base = xstrdup(base), .changed = json_object()};
+	*r = (struct results){
+		.http = h, .job = job, .base = xstrdup(base), .changed = json_object(), .left = json_object()};
 	wire_headers_make(&r->headers, "Bearer", job->token, true, true);
 	return r;
 }
@@ -108,6 +49,7 @@ void results_free(struct results *r)
 	}
 	json_decref(r->changed);
 	json_decref(r->sent);
+	json_decref(r->left);
 	wire_headers_done(&r->headers);
 	free(r->base);
 	free(r);
@@ -125,7 +67,10 @@ size_t results_queued_bytes(const struct results *r)
 
 bool results_is_idle(const struct results *r)
 {
-	return r->uploads == NULL && !r->updating && json_object_size(r->changed) == 0;
+	for (const struct upload *u = r->uploads; u != NULL; u = u->next)
+		if (!u->parked)
+			return false;
+	return !r->updating && json_object_size(r->changed) == 0;
 }
 
 int results_failures(const struct results *r)
@@ -142,6 +87,14 @@ static json_t *time_or_null(int64_t wall_ms)
 static bool is_success(int result, const struct http_response *response)
 {
 	return result >= 0 && response->status >= 200 && response->status <= 299;
+}
+
+/* Another try may succeed: nobody answered, or the service is not well. */
+static bool is_transient(int result, const struct http_response *response)
+{
+	if (result < 0)
+		return result == ERR_NETWORK || result == ERR_TIMEOUT;
+	return response != NULL && (response->status == 408 || response->status == 429 || response->status >= 500);
 }
 
 static void note_failure(struct results *r, const char *what, int result, const struct http_response *response,
@@ -168,10 +121,12 @@ static void update_done(void *context, int result, struct http_response *respons
 		note_failure(r, "WorkflowStepsUpdate", result, response, err);
 		if (++r->update_failures <= UPDATE_FAILURES_MAX)
 			json_object_update_missing(r->changed, r->sent);
+		else if (is_transient(result, response))
+			json_object_update(r->left, r->sent);
 	}
 	http_response_done(response);
 	if (!r->closing)
-		pump(r);
+		results_pump(r);
 }
 
 static json_t *update_body(struct results *r)
@@ -216,7 +171,9 @@ void results_step(struct results *r, const struct results_step *s)
 	json_object_set_new(step, "name", json_string_lossy(s->name, strlen(s->name)));
 	json_object_update(step, (json_t *)(uintptr_t)s->background);
 	json_object_set_new(r->changed, s->id, step);
-	pump(r);
+	json_object_update_missing(r->changed, r->left);
+	json_object_clear(r->left);
+	results_pump(r);
 }
 
 /* ---- logs and summaries ---- */
@@ -226,7 +183,7 @@ static const char *what_of(const struct upload *u)
 	return u->summary ? "StepSummary" : u->step_id != NULL ? "StepLogs" : "JobLogs";
 }
 
-static struct stream *stream_of(struct results *r, const char *step_id)
+struct stream *results_stream(struct results *r, const char *step_id)
 {
 	for (struct stream *s = r->streams; s != NULL; s = s->next)
 		if (step_id == NULL ? s->step_id == NULL : s->step_id != NULL && strcmp(s->step_id, step_id) == 0)
@@ -237,7 +194,7 @@ static struct stream *stream_of(struct results *r, const char *step_id)
 	return s;
 }
 
-static void upload_remove(struct upload *u)
+void results_drop(struct upload *u)
 {
 	struct results *r = u->results;
 	for (struct upload **at = &r->uploads; *at != NULL; at = &(*at)->next) {
@@ -248,7 +205,7 @@ static void upload_remove(struct upload *u)
 	}
 	if (u->running)
 		r->running--;
-	r->queued_bytes -= u->len;
+	*(u->parked ? &r->parked_bytes : &r->queued_bytes) -= u->len;
 	upload_free(u);
 }
 
@@ -258,9 +215,11 @@ static void upload_failed(struct upload *u, int result, const struct http_respon
 	char what[64];
 	snprintf(what, sizeof(what), "%s: %s", what_of(u), stages[u->stage]);
 	note_failure(u->results, what, result, response, err);
+	if (is_transient(result, response) && results_park(u))
+		return;
 	if (!u->summary)
-		stream_of(u->results, u->step_id)->broken = true;
-	upload_remove(u);
+		results_stream(u->results, u->step_id)->broken = true;
+	results_drop(u);
 }
 
 static json_t *upload_ids(const struct upload *u)
@@ -380,7 +339,7 @@ static void start_stage(struct upload *u)
 
 static void keep_url(const struct upload *u)
 {
-	struct stream *s = stream_of(u->results, u->step_id);
+	struct stream *s = results_stream(u->results, u->step_id);
 	free(s->url);
 	s->url = xstrdup(u->url);
 	s->is_azure = u->is_azure;
@@ -407,7 +366,7 @@ static bool read_url(struct upload *u, const struct http_response *response)
 
 static bool use_kept_url(struct upload *u)
 {
-	struct stream *s = u->summary ? NULL : stream_of(u->results, u->step_id);
+	struct stream *s = u->summary ? NULL : results_stream(u->results, u->step_id);
 	if (s == NULL || s->url == NULL || clock_mono_ms() - s->url_mono_ms > URL_LIFE_MS)
 		return false;
 	u->url = xstrdup(s->url);
@@ -463,38 +422,49 @@ static void stage_done(void *context, int result, struct http_response *response
 	else if (!good)
 		upload_failed(u, result, response, err);
 	else if (next_stage(u))
-		upload_remove(u);
+		results_drop(u);
 	else
 		start_stage(u);
 	http_response_done(response);
 	if (!r->closing)
-		pump(r);
+		results_pump(r);
 }
 
-/* An earlier block of the same log is still pending. */
-static bool must_wait(const struct upload *u)
+/* An earlier block of the same log; NULL: there is none that is pending. */
+static const struct upload *earlier(const struct upload *u)
 {
-	for (const struct upload *e = u->results->uploads; e != u; e = e->next) {
-		bool same = u->step_id == NULL ? e->step_id == NULL
-		                               : e->step_id != NULL && strcmp(e->step_id, u->step_id) == 0;
-		if (same && e->summary == u->summary)
-			return true;
-	}
-	return false;
+	for (const struct upload *e = u->results->uploads; e != u; e = e->next)
+		if (results_same_log(e, u))
+			return e;
+	return NULL;
 }
 
-static void pump(struct results *r)
+static void give_up(struct upload *u)
+{
+	struct results *r = u->results;
+	r->failures++;
+	if (!u->summary)
+		results_stream(r, u->step_id)->broken = true;
+	results_drop(u);
+}
+
+void results_pump(struct results *r)
 {
 	start_update(r);
 	for (struct upload *u = r->uploads, *next; u != NULL && r->running < PARALLEL_MAX; u = next) {
 		next = u->next;
-		if (u->running || must_wait(u))
+		if (u->running || u->parked)
 			continue;
-		if (!u->summary && stream_of(r, u->step_id)->broken) {
-			r->failures++;
-			upload_remove(u);
+		if (!u->summary && results_stream(r, u->step_id)->broken) {
+			give_up(u);
 			continue;
 		}
+		const struct upload *before = earlier(u);
+		/* One behind a parked block must not hold up the step whose output fills the queue. */
+		if (before != NULL && before->parked && !results_park(u))
+			give_up(u);
+		if (before != NULL)
+			continue;
 		u->running = true;
 		r->running++;
 		if (use_kept_url(u))
@@ -503,7 +473,7 @@ static void pump(struct results *r)
 	}
 }
 
-static struct upload *add_upload(struct results *r, const char *step_id, char *data, size_t len)
+struct upload *results_add(struct results *r, const char *step_id, char *data, size_t len)
 {
 	struct upload *u = xcalloc(1, sizeof(*u)), **at = &r->uploads;
 	*u = (struct upload){.results = r, .step_id = xstrdup(step_id), .data = data, .len = len};
@@ -517,19 +487,19 @@ static struct upload *add_upload(struct results *r, const char *step_id, char *d
 void results_log(struct results *r, const char *step_id, char *data, size_t len, bool first, bool final,
                  int64_t line_count)
 {
-	struct upload *u = add_upload(r, step_id, data, len);
-	struct stream *s = stream_of(r, step_id);
+	struct upload *u = results_add(r, step_id, data, len);
+	struct stream *s = results_stream(r, step_id);
 	u->first = first;
 	u->final = final;
 	u->line_count = line_count;
 	u->offset = s->offset;
 	s->offset += (int64_t)len;
-	pump(r);
+	results_pump(r);
 }
 
 void results_summary(struct results *r, const char *step_id, char *data, size_t len)
 {
-	struct upload *u = add_upload(r, step_id, data, len);
+	struct upload *u = results_add(r, step_id, data, len);
 	u->summary = u->first = u->final = true;
-	pump(r);
+	results_pump(r);
 }

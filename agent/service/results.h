@@ -1,6 +1,7 @@
 /* The results service: step states, step and job logs, summaries [results 2]. Everything is queued here and sent
- * while the job runs, over the client's open connections; http_step drives it. A failure never changes the job: the
- * item is dropped after its retries and counted. Order: updates one after the other with a growing change_order; the
+ * while the job runs, over the client's open connections; http_step drives it. A failure never changes the job: what the
+ * service refuses is dropped and counted; where it is out of reach, a bounded amount waits for results_retry, and what is left at the end
+ * can be kept for another process. Order: updates one after the other with a growing change_order; the
  * blocks of one log one after the other; different logs side by side. Source: PROTOCOL.md in this directory; Twirp over
  * JSON, signed blob URLs (block blobs, append blobs). */
 #pragma once
@@ -46,5 +47,12 @@ void results_log(struct results *r, const char *step_id, char *data, size_t len,
 void results_summary(struct results *r, const char *step_id, char *data, size_t len);
 
 size_t results_queued_bytes(const struct results *r);
+/* Nothing is on its way, nor will be before results_retry. */
 bool results_is_idle(const struct results *r);
+/* Tries again what waits; unless `now`, not more often than every 15 s. r may be NULL. */
+void results_retry(struct results *r, bool now);
+/* What the service has not been told: {"base","change_order","steps","uploads"}. NULL: nothing. The caller's. r may be NULL. */
+json_t *results_keep(const struct results *r);
+/* Queues what results_keep gave, in a fresh r. False: it is damaged. */
+bool results_restore(struct results *r, const json_t *kept);
 int results_failures(const struct results *r);

@@ -7,7 +7,7 @@
 #include "agent/service/v1_locations.h"
 #include "base/core/rand.h"
 
-enum { COMPLETE_ROUNDS = 5, COMPLETE_TRIES = 5, PREPARE_TRIES = 5 };
+enum { TRIES_OF_ROUND = 5, ASKED_MAX_MS = 2 * 60 * 1000, PREPARE_TRIES = 5 };
 
 json_t *runservice_acquire_body(const char *request_id, const char *billing_owner_id)
 {
@@ -318,57 +318,64 @@ int runservice_prepare(struct http *h, struct run_job *job, struct wait *w, stru
 	return r < 0 ? err_wrap(err, r, "prepare the reports of the job") : 0;
 }
 
-/* One try. ERR_AUTH and ERR_NOT_FOUND are final. */
-static int complete_once(struct http *h, const struct run_job *job, const struct service_request *q, struct wait *w,
-                         struct err *err)
+enum runservice_end runservice_completed(const struct run_job *job, int result, const struct http_response *response,
+                                         const struct err *failure, struct err *err)
 {
-	struct http_response response = {.status = 0};
-	int r = service_request_perform(h, q, job->token, w, &response, err);
-	if (r >= 0 && (response.status < 200 || response.status > 299)) {
-		r = wire_status_error(&response, "completejob", err);
-		if (job->type->is_gone(&response))
-			r = ERR_NOT_FOUND;
-		else if (r == ERR_NOT_FOUND)
-			r = ERR_NETWORK;
+	static const char what[] = "report the job's end";
+	if (result < 0) {
+		if (failure != NULL && err != NULL)
+			*err = *failure;
+		err_wrap(err, result, "%s", what);
+		return RUNSERVICE_LATER;
 	}
-	http_response_done(&response);
-	return r;
+	if (response->status >= 200 && response->status <= 299)
+		return RUNSERVICE_SENT;
+	wire_status_error(response, what, err);
+	if (job->type->is_gone(response))
+		return RUNSERVICE_GONE;
+	switch (response->status) {
+	case 401:
+	case 409:
+	case 410:
+		return RUNSERVICE_GONE;
+	case 404: /* without the service's own word it may be anything that stands in between [10.2] */
+	case 408:
+	case 425:
+	case 429:
+		return RUNSERVICE_LATER;
+	default:
+		return response->status >= 400 && response->status <= 499 ? RUNSERVICE_REFUSED : RUNSERVICE_LATER;
+	}
 }
 
-static int complete_with_retries(struct http *h, const struct run_job *job, const struct service_request *q,
-                                 struct wait *w, struct err *err)
+json_t *runservice_smaller(const json_t *completion, int refusals, const char *why)
 {
-	int r = 0;
-	for (int try = 0; try < COMPLETE_ROUNDS * COMPLETE_TRIES; try++) {
-		if (try > 0) {
-			int64_t pause = try % COMPLETE_TRIES == 0 ? 5000 : 5000 + (int64_t)rand_below(10000);
-			struct err ignored = ERR_INIT;
-			if (wait_ms(w, registration_pace(pause), &ignored) < 0)
-				break;
-		}
-		err_clear(err);
-		r = complete_once(h, job, q, w, err);
-		if (r >= 0 || r == ERR_AUTH || r == ERR_NOT_FOUND || r == ERR_CANCELLED)
-			break;
-	}
-	return r;
+	const json_t *outputs = json_get_object(completion, "outputs");
+	bool has_outputs = json_object_size(outputs) > 0;
+	if (refusals > (has_outputs ? 2 : 1))
+		return NULL;
+	static const char *const kept[] = {"planId", "jobId", "conclusion", "billingOwnerId"};
+	json_t *smaller = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (json_object_get(completion, kept[i]) != NULL)
+			json_object_set(smaller, kept[i], json_object_get(completion, kept[i]));
+	bool with_outputs = has_outputs && refusals == 1;
+	if (with_outputs)
+		json_object_set(smaller, "outputs", (json_t *)(uintptr_t)outputs);
+	/* Who needs this job must not go on without its outputs. */
+	if (has_outputs && !with_outputs)
+		json_object_set_new(smaller, "conclusion", json_string("failed"));
+	_cleanup_free_ char *text =
+		xasprintf("The service refused the whole result of this job (%s): %s missing here.", why,
+	                  has_outputs && !with_outputs ? "its steps, annotations and outputs are"
+	                                               : "its steps and annotations are");
+	runservice_annotate(smaller, has_outputs && !with_outputs ? "failure" : "warning", text);
+	return smaller;
 }
 
-int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
-                        struct err *err)
+int64_t runservice_complete_pause(int tries, int64_t asked_ms)
 {
-	struct service_request q = {.url = NULL}, next = {.url = NULL};
-	int more = job->type->complete(job, completion, 0, &q, err), r = more;
-	for (int index = 1; more > 0; index++) {
-		err_clear(err);
-		more = job->type->complete(job, completion, index, &next, err);
-		if (more < 0)
-			r = more;
-		else
-			r = more > 0 ? complete_once(h, job, &q, w, err) : complete_with_retries(h, job, &q, w, err);
-		service_request_done(&q);
-		q = next;
-		next = (struct service_request){.url = NULL};
-	}
-	return r < 0 ? err_wrap(err, r, "report the job's end") : 0;
+	int64_t own = tries % TRIES_OF_ROUND == 0 ? 5000 : 5000 + (int64_t)rand_below(10000);
+	int64_t pause = registration_pace(own), asked = MIN(asked_ms, (int64_t)ASKED_MAX_MS);
+	return MAX(pause, asked);
 }

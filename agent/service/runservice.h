@@ -71,7 +71,20 @@ json_t *runservice_completion(const struct run_job *job, const char *conclusion)
 void runservice_annotate(json_t *completion, const char *level, const char *message);
 /* What the job's type asks for before it can be completed or reported on, with a few tries. Blocks. */
 int runservice_prepare(struct http *h, struct run_job *job, struct wait *w, struct err *err);
-/* The job's end, with the retries of [5.6]: five rounds 5 s apart of five tries; 401 and a service that does not know the job end them
- * (ERR_AUTH, ERR_NOT_FOUND). */
-int runservice_complete(struct http *h, const struct run_job *job, const json_t *completion, struct wait *w,
-                        struct err *err);
+
+/* How a try of completejob ended. */
+enum runservice_end {
+	RUNSERVICE_SENT,
+	RUNSERVICE_GONE,    /* the service does not wait for it any more: the job is unknown or over, or its token is */
+	RUNSERVICE_REFUSED, /* what was sent: the same again would be refused again */
+	RUNSERVICE_LATER,   /* nobody answered, or the service is not well */
+};
+enum { RUNSERVICE_COMPLETE_TRIES = 25 }; /* five rounds of five [5.6] */
+/* result, response, failure: as http_done_fn gets them. err: unless it was sent. */
+enum runservice_end runservice_completed(const struct run_job *job, int result, const struct http_response *response,
+                                         const struct err *failure, struct err *err);
+/* What is sent after so many refusals (from 1) in place of a completion: first without steps and annotations, then without
+ * outputs, as failed. why: goes into its annotation. NULL: that was all. The caller's. */
+json_t *runservice_smaller(const json_t *completion, int refusals, const char *why);
+/* Before the next try, after so many; asked_ms: what the service asked for (http_retry_after_ms), at most 2 min of it. */
+int64_t runservice_complete_pause(int tries, int64_t asked_ms);

@@ -1,5 +1,4 @@
-/* finish: the end of a job: decides its deployment, evaluates outputs, ends left-over processes, reports to the
- * service. */
+/* finish: the end of a job: decides its deployment, evaluates outputs, ends left-over processes. */
 #include "agent/worker/worker_priv.h"
 
 #include "agent/service/wire.h"
@@ -18,10 +17,8 @@
 #include <unistd.h>
 
 enum {
-	DRAIN_MS = 60000,           /* of the uploads */
 	REPORT_RESERVE_MS = 15000,  /* of the listener's time limit: for the last messages */
 	DECIDE_MS = 60 * 60 * 1000, /* commit, or undo with its retries */
-	COMPLETE_MS = 10 * 60 * 1000,
 	ENVIRON_MAX = 1 << 20,
 	ID_MAX = 64,
 	EXIT_HELD = 4,
@@ -230,60 +227,4 @@ void job_complete(struct job *j)
 	eval_url(j, r);
 	end_orphans(j, r);
 	record_complete(j, r, RESULT_SUCCEEDED);
-}
-
-/* ---- the service ---- */
-
-static void drain(struct job *j)
-{
-	int64_t until = clock_mono_ms() + DRAIN_MS;
-	if (j->cancel.deadline_mono_ms != 0)
-		until = MIN(until, MAX(j->cancel.deadline_mono_ms - REPORT_RESERVE_MS / 2, clock_mono_ms() + 1000));
-	while (!reports_is_idle(j->reports)) {
-		int64_t left = until - clock_mono_ms();
-		if (left <= 0)
-			break;
-		job_turn(j, NULL, 0, left);
-	}
-}
-
-static json_t *completion(struct job *j)
-{
-	json_t *body = runservice_completion(&j->run, result_wire(j->result));
-	json_t *steps = json_array();
-	for (size_t i = 0; i < j->record_count; i++) {
-		json_t *step = record_result(j, j->records[i]);
-		if (step != NULL)
-			json_array_append_new(steps, step);
-	}
-	json_object_set(body, "outputs", j->outputs);
-	json_object_set_new(body, "stepResults", steps);
-	json_object_set(body, "annotations", j->annotations);
-	json_object_set_new(body, "telemetry", json_array());
-	if (j->environment_url != NULL)
-		json_object_set_new(body, "environmentUrl", json_string(j->environment_url));
-	return body;
-}
-
-int job_report(struct job *j, struct err *err)
-{
-	if (j->undo_continues != NULL) {
-		_cleanup_free_ char *text = xasprintf("undo continues as %s", j->undo_continues);
-		job_issue(j, ISSUE_ERROR, text);
-	}
-	job_close_log(j);
-	if (j->feed != NULL)
-		feed_end(j->feed);
-	drain(j);
-	if (j->deserted) {
-		fs_remove_tree(AT_FDCWD, j->work, NULL);
-		return err_set(err, ERR_CANCELLED, "the process that watched this job is gone");
-	}
-	console_end(j);
-	_cleanup_json_ json_t *body = completion(j);
-	struct wait w = WAIT_INIT;
-	w.deadline_mono_ms = clock_mono_ms() + COMPLETE_MS;
-	int r = runservice_complete(j->http, &j->run, body, &w, err);
-	fs_remove_tree(AT_FDCWD, j->temp, NULL);
-	return r;
 }

@@ -1,7 +1,6 @@
 /* worker: `davit worker`, one job. The first line of standard input is the job, later ones are cancels; from a listener
- * that was started later they come as a signal (agent/listener/handover.h describes the messages). Exit status: 100 +
- * result once the end of the job is reported to the service, 1 before. `davit worker clear ID` removes what a job whose worker died left
- * on a Docker engine, `davit worker sweep` work areas that take too much (sweep.h). */
+ * that was started later they come as a signal (agent/listener/handover.h describes the messages, and the exit status). `davit worker clear ID` removes what a job whose worker died left
+ * on a Docker engine, `davit worker deliver STATE_DIR ID` sends a result that was kept (kept.h), `davit worker sweep` work areas that take too much (sweep.h). */
 #include "agent/worker/worker.h"
 
 #include "agent/service/wire.h"
@@ -9,6 +8,7 @@
 #include "agent/worker/containers/containers.h"
 #include "agent/worker/matcher.h"
 #include "agent/worker/worker_priv.h"
+#include "agent/worker/kept.h"
 #include "agent/worker/sweep.h"
 #include "agent/worker/message.h"
 #include "base/core/clock.h"
@@ -25,7 +25,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { FIRST_LINE_MS = 60000, READ_CHUNK = 1 << 16, EXIT_BASE = 100, EXIT_NOTHING = 0, EXIT_UNFINISHED = 1 };
+enum {
+	FIRST_LINE_MS = 60000,
+	READ_CHUNK = 1 << 16,
+	EXIT_BASE = 100,
+	EXIT_NOTHING = 0,
+	EXIT_UNFINISHED = 1,
+	EXIT_KEPT = 110,
+	EXIT_ABANDONED = 5
+};
 
 /* ---- the first line ---- */
 
@@ -135,23 +143,21 @@ static int connect_services(struct job *j, struct err *err)
 }
 
 /* Fails a job that cannot begin, with the reason as the annotation. */
-static int fail_job(struct job *j, const struct err *why, struct err *err)
+static enum report fail_job(struct job *j, const struct err *why, struct err *err)
 {
 	char line[2048];
 	_cleanup_json_ json_t *body = runservice_completion(&j->run, "failed");
 	_cleanup_free_ char *masked = job_masked(j, err_line(why, line, sizeof(line)));
-	struct wait w = WAIT_INIT;
-	w.deadline_mono_ms = clock_mono_ms() + FIRST_LINE_MS;
 	runservice_annotate(body, "failure", masked);
-	return runservice_complete(j->http, &j->run, body, &w, err);
+	enum result result = RESULT_FAILED;
+	return job_send(j, body, &result, kept_write(j, body, result), err);
 }
 
-static int run_job(struct job *j, enum result *ret, struct err *err)
+static enum report run_job(struct job *j, enum result *ret, struct err *err)
 {
 	struct err why = ERR_INIT;
-	int r = connect_services(j, err);
-	if (r < 0)
-		return r;
+	if (connect_services(j, err) < 0)
+		return REPORT_FAILED;
 	if (job_prepare(j, &why) < 0) {
 		log_err(&why);
 		*ret = RESULT_FAILED;
@@ -161,9 +167,9 @@ static int run_job(struct job *j, enum result *ret, struct err *err)
 	*ret = job_run(j);
 	if (*ret == RESULT_NONE)
 		*ret = RESULT_SUCCEEDED;
-	r = job_report(j, err);
+	enum report end = job_report(j, err);
 	*ret = j->result == RESULT_NONE ? RESULT_SUCCEEDED : j->result;
-	return r;
+	return end;
 }
 
 /* Signals for the agent as a whole reach the listener, which tells us; a terminal's SIGINT must not end the worker
@@ -204,6 +210,20 @@ static void leave_priority(void)
 		log_debug("worker", "the kernel keeps this worker when memory runs out: %s", strerror(errno));
 }
 
+static int exit_status(enum report end, enum result result)
+{
+	switch (end) {
+	case REPORT_SENT:
+		return EXIT_BASE + (int)result;
+	case REPORT_KEPT:
+		return EXIT_KEPT + (int)result;
+	case REPORT_LOST:
+		return EXIT_BASE + EXIT_ABANDONED;
+	default:
+		return EXIT_UNFINISHED;
+	}
+}
+
 static int run_one(void)
 {
 	struct err err = ERR_INIT;
@@ -219,12 +239,11 @@ static int run_one(void)
 		job_done(&j);
 		return EXIT_NOTHING;
 	}
-	if (r == 0)
-		r = run_job(&j, &result, &err);
-	if (r < 0)
+	enum report end = r == 0 ? run_job(&j, &result, &err) : REPORT_FAILED;
+	if (end != REPORT_SENT)
 		log_err(&err);
 	job_done(&j);
-	return r < 0 ? EXIT_UNFINISHED : EXIT_BASE + (int)result;
+	return exit_status(end, result);
 }
 
 int worker_run(int argc, char **argv)
@@ -233,6 +252,11 @@ int worker_run(int argc, char **argv)
 		return sweep_run(argc - 2, argv + 2);
 	if (argc == 3 && strcmp(argv[1], "clear") == 0)
 		return containers_clear(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "deliver") == 0) {
+		log_times();
+		walls_close_process();
+		return kept_deliver(argv[2], argv[3]);
+	}
 	if (argc > 1) {
 		fprintf(stderr, "davit: worker takes no arguments ('%s'); the listener starts it\n", argv[1]);
 		return 2;

@@ -14,7 +14,8 @@
  *   call.c         calls of services              fetch.c        an action's archive      prepare.c      all actions of the job
  *   actions/       kinds of steps (action.h)      step.c         one step: condition, environment, action, results
  *   background.c   steps beside the others, and those that wait for them and cancel them
- *   decide.c       the deployment, outputs, URL, orphans, the end
+ *   decide.c       the deployment, outputs, URL, orphans
+ *   kept.c         a result on the disk           report.c       the end, to the service
  *   contexts.c, directories.c, setup.c            before the first step
  *   sequence.c     set up, steps, posts, completion
  *   worker.c       the command: the first line, the job, its exit status
@@ -396,5 +397,15 @@ int hash_files(void *user, const char *const *patterns, size_t count, struct str
 /* ---- decide.c ---- */
 void job_decide(struct job *j);   /* the deployment that the job's steps shared */
 void job_complete(struct job *j); /* "Complete job" */
+
+/* ---- report.c */
+enum report {
+	REPORT_SENT,
+	REPORT_KEPT,   /* it lies on this disk: the listener sends it later */
+	REPORT_LOST,   /* the service does not want it any more: err says why */
+	REPORT_FAILED, /* err says why */
+};
 /* Drains the uploads, then reports the end to the service. */
-int job_report(struct job *j, struct err *err);
+enum report job_report(struct job *j, struct err *err);
+/* The completion alone. kept: it lies on the disk. result: changed where only a failure could be told. */
+enum report job_send(struct job *j, const json_t *body, enum result *result, bool kept, struct err *err);

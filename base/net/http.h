@@ -64,6 +64,8 @@ struct http_response {
 };
 void http_response_done(struct http_response *r);
 const char *http_header(const struct http_response *r, const char *name); /* value, case-insensitive name; NULL */
+/* What the answer asks to wait (Retry-After, seconds or a date), unbounded; -1: nothing. */
+int64_t http_retry_after_ms(const struct http_response *response);
 
 /* Sends and waits; done functions of other transfers may be called meanwhile. ret: zeroed by the caller. Any status is
  * a success (0); ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */

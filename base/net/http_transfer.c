@@ -478,8 +478,7 @@ static bool is_transient(CURLcode code)
 	}
 }
 
-/* Milliseconds to wait by the answer; -1: not given. */
-static int64_t retry_after_ms(const struct http_response *response)
+int64_t http_retry_after_ms(const struct http_response *response)
 {
 	const char *value = http_header(response, "Retry-After");
 	long long seconds;
@@ -627,7 +626,7 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 		return true;
 
 	if (may_try_again(t, code)) {
-		int64_t delay = backoff_ms(t->tries), asked = code == CURLE_OK ? retry_after_ms(&t->response) : -1;
+		int64_t delay = backoff_ms(t->tries), asked = code == CURLE_OK ? http_retry_after_ms(&t->response) : -1;
 		/* If the server asks for a longer wait, the caller gets the answer and decides itself. */
 		if (asked <= RETRY_AFTER_MAX_MS) {
 			t->due_mono_ms = clock_mono_ms() + MAX(delay, asked);

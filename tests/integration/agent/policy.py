@@ -74,8 +74,12 @@ def test_a_pull_request_from_a_fork_is_refused_before_anything_is_fetched():
         c.agent.says("is refused by the policy's rule '(forks)'")
         paths = [r["path"] for r in c.since()]
         assert any("acquirejob" in p for p in paths) and any("completejob" in p for p in paths), paths
-        bad = [p for p in paths if "git-upload-pack" in p or "info/refs" in p or "runnerresolve" in p or "results" in p.lower()]
+        bad = [p for p in paths if "git-upload-pack" in p or "info/refs" in p or "runnerresolve" in p or "tarball" in p]
         assert bad == [], bad
+        (step,) = job["steps"]
+        assert (step["name"], step["conclusion"]) == ("Set up job", "failure"), step
+        assert "##[error]" in step["log"] and "by the rule '(forks)'" in step["log"] and "Runner name: 'box'" in step["log"], step
+        assert "(forks)" in job["log"], job
         assert not list(c.agent.root.rglob("evil")), "nothing of the fork is here"
         assert c.pushed()["conclusion"] == "success", "the agent goes on"
         c.forge.calm()

@@ -246,6 +246,72 @@ static void a_registration_survives_being_kept(void **state)
 	json_decref(again);
 }
 
+static void an_answer_to_the_end_of_a_job_says_whether_it_is_tried_again(void **state)
+{
+	(void)state;
+	static const struct {
+		int status;
+		const char *body;
+		enum runservice_end end;
+	} rows[] = {
+		{204, "", RUNSERVICE_SENT},
+		{200, "{}", RUNSERVICE_SENT},
+		{400, "{}", RUNSERVICE_REFUSED},
+		{401, "", RUNSERVICE_GONE},
+		{403, "", RUNSERVICE_REFUSED},
+		{404, "{\"source\":\"actions-run-service\",\"statusCode\":404}", RUNSERVICE_GONE},
+		{404, "<html>", RUNSERVICE_LATER},
+		{408, "", RUNSERVICE_LATER},
+		{409, "", RUNSERVICE_GONE},
+		{410, "", RUNSERVICE_GONE},
+		{413, "", RUNSERVICE_REFUSED},
+		{422, "", RUNSERVICE_REFUSED},
+		{429, "", RUNSERVICE_LATER},
+		{302, "", RUNSERVICE_LATER},
+		{500, "", RUNSERVICE_LATER},
+		{503, "", RUNSERVICE_LATER},
+	};
+	const struct run_job job = {.type = &job_of_run_service};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_response response = {.status = rows[i].status, .body = STR_INIT(1000)};
+		struct err err = ERR_INIT;
+		str_append(&response.body, rows[i].body);
+		assert_int_equal(runservice_completed(&job, 0, &response, NULL, &err), rows[i].end);
+		assert_int_equal(err.code == 0, rows[i].end == RUNSERVICE_SENT);
+		http_response_done(&response);
+	}
+	struct err lost = ERR_INIT, err = ERR_INIT;
+	err_set(&lost, ERR_NETWORK, "no route");
+	struct http_response none = {0};
+	assert_int_equal(runservice_completed(&job, ERR_NETWORK, &none, &lost, &err), RUNSERVICE_LATER);
+	assert_int_equal(err.code, ERR_NETWORK);
+}
+
+static void what_is_refused_is_told_with_less(void **state)
+{
+	(void)state;
+	json_t *whole = json_pack("{s:s, s:s, s:s, s:{s:{s:s}}, s:[{}], s:[], s:s}", "planId", "p", "jobId", "j",
+	                          "conclusion", "succeeded", "outputs", "v", "value", "1", "stepResults", "annotations",
+	                          "billingOwnerId", "U_1");
+	json_t *first = runservice_smaller(whole, 1, "HTTP 400"), *second = runservice_smaller(whole, 2, "HTTP 400");
+	assert_string_equal(json_get_string(first, "conclusion"), "succeeded");
+	assert_non_null(json_get_object(first, "outputs"));
+	assert_null(json_object_get(first, "stepResults"));
+	assert_string_equal(json_get_string(first, "billingOwnerId"), "U_1");
+	assert_int_equal(json_array_size(json_object_get(first, "annotations")), 1);
+	assert_string_equal(json_get_string(second, "conclusion"), "failed");
+	assert_null(json_object_get(second, "outputs"));
+	assert_null(runservice_smaller(whole, 3, "HTTP 400"));
+	json_object_del(whole, "outputs");
+	json_t *only = runservice_smaller(whole, 1, "HTTP 400");
+	assert_string_equal(json_get_string(only, "conclusion"), "succeeded");
+	assert_null(runservice_smaller(whole, 2, "HTTP 400"));
+	json_decref(whole);
+	json_decref(first);
+	json_decref(second);
+	json_decref(only);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +325,8 @@ int main(void)
 		cmocka_unit_test(a_job_message_that_lacks_something_is_refused_by_name),
 		cmocka_unit_test(error_bodies_count_only_with_the_right_source),
 		cmocka_unit_test(an_error_says_the_status_and_the_services_words),
+		cmocka_unit_test(an_answer_to_the_end_of_a_job_says_whether_it_is_tried_again),
+		cmocka_unit_test(what_is_refused_is_told_with_less),
 		cmocka_unit_test(a_registration_survives_being_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
