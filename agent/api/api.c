@@ -1,6 +1,10 @@
 #include "agent/api/api.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/service/wire.h"
@@ -10,6 +14,7 @@
 enum {
 	ANSWER_MAX = 8 << 20,
 	TIMEOUT_MS = 30000,
+	TOKEN_MAX = 8192,
 	KNOWN_MAX = 256, /* answers that are kept */
 	ETAG_MAX = 512,
 	SECONDARY_MS = 60 * 1000, /* where the service gives no time */
@@ -42,6 +47,34 @@ struct api *api_new(struct http *http, const char *base, const char *token)
 	a->authorization = (struct str)STR_SECRET_INIT(16 << 10);
 	str_appendf(&a->authorization, "Authorization: Bearer %s", token);
 	return a;
+}
+
+int api_read_token(const char *path, struct str *ret, struct err *err)
+{
+	struct stat st;
+	const char *given = getenv("GITHUB_TOKEN");
+	if (path == NULL && given != NULL && *given != '\0') {
+		str_append(ret, given);
+		return 0;
+	}
+	if (path == NULL) {
+		int r = err_set(err, ERR_INVALID, "there is no token");
+		return err_hint(
+			err, r,
+			"name a file that holds one: token_file: /etc/davit/watch-token (0600), or set GITHUB_TOKEN");
+	}
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, errno, "open the token's file %s", path);
+	if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
+		int r = err_set(err, ERR_PERMISSION, "the token's file %s can be read by others", path);
+		return err_hint(err, r, "chmod 600 %s", path);
+	}
+	int r = fs_read_fd(fd, path, TOKEN_MAX, ret, err);
+	if (r < 0)
+		return r;
+	str_truncate(ret, strcspn(str_peek(ret), " \t\r\n"));
+	return ret->len > 0 ? 0 : err_set(err, ERR_INVALID, "the token's file %s is empty", path);
 }
 
 static void forget(struct known *k)

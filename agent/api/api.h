@@ -6,6 +6,8 @@
 #include "base/net/http.h"
 
 struct api;
+/* From a file that only its owner can read; path NULL: from GITHUB_TOKEN. ret: wipe. */
+int api_read_token(const char *path, struct str *ret, struct err *err);
 /* base: "https://api.github.com", "https://HOST/api/v3". token: copied, and wiped at the end. */
 struct api *api_new(struct http *http, const char *base, const char *token);
 void api_free(struct api *a);

@@ -21,6 +21,7 @@ static const struct part parts[] = {
 	{"run", agent_run, "listen for jobs of all registrations and work"},
 	{"status", agent_status, "registrations, labels, last poll, whom jobs run as"},
 	{"page", agent_page, "serve a status page and metrics on loopback"},
+	{"autoscale", agent_autoscale, "start a runner for each queued job, with a registration for that one job"},
 	{"policy", agent_policy, "say what the policy of this host would do with a job"},
 	{"remove", agent_remove, "end a registration"},
 	{"key", agent_key, "this machine's line for the lists of agents of other machines"},

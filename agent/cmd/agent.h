@@ -10,6 +10,7 @@ int agent_status(int argc, char **argv);
 int agent_key(int argc, char **argv);
 int agent_run(int argc, char **argv);
 int agent_policy(int argc, char **argv);
+int agent_autoscale(int argc, char **argv);
 int agent_page(int argc, char **argv); /* executes davit-forge */
 int agent_install(int argc, char **argv);
 int agent_uninstall(int argc, char **argv);

@@ -43,34 +43,6 @@ void place_list_done(struct place_list *list)
 	*list = (struct place_list){0};
 }
 
-static int read_token(const char *path, struct str *ret, struct err *err)
-{
-	struct stat st;
-	const char *given = getenv("GITHUB_TOKEN");
-	if (path == NULL && given != NULL && *given != '\0') {
-		str_append(ret, given);
-		return 0;
-	}
-	if (path == NULL) {
-		int r = err_set(err, ERR_INVALID, "there is no token");
-		return err_hint(
-			err, r,
-			"name a file that holds one: token_file: /etc/davit/watch-token (0600), or set GITHUB_TOKEN");
-	}
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_errno(err, errno, "open the token's file %s", path);
-	if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
-		int r = err_set(err, ERR_PERMISSION, "the token's file %s can be read by others", path);
-		return err_hint(err, r, "chmod 600 %s", path);
-	}
-	int r = fs_read_fd(fd, path, TOKEN_MAX, ret, err);
-	if (r < 0)
-		return r;
-	str_truncate(ret, strcspn(str_peek(ret), " \t\r\n"));
-	return ret->len > 0 ? 0 : err_set(err, ERR_INVALID, "the token's file %s is empty", path);
-}
-
 /* Those of one service and token share its limits. */
 static int choose_api(struct place_list *list, struct strv *known, const struct place *p, const char *token_file,
                       struct http *http, struct api **ret, struct err *err)
@@ -82,7 +54,7 @@ static int choose_api(struct place_list *list, struct strv *known, const struct 
 			*ret = list->apis[i];
 			return 0;
 		}
-	int r = read_token(token_file, &token, err);
+	int r = api_read_token(token_file, &token, err);
 	if (r < 0)
 		return r;
 	strv_add(known, name);
