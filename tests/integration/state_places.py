@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The state of an environment at places of its own: each keeps to what every place keeps to, and whatever happens on the way, the document, the targets and the
 journal end as one of the two: all of the deployment, or nothing of it."""
+import contextlib
 import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import unittest
@@ -37,6 +39,23 @@ class Keeps(Case):
         with Journal() as journal, Trial() as t:
             self.assert_exit(t.run("journal", "use", journal.url()), 0)
             self.suite(DAVIT_TEST_JOURNAL=journal.url(), DAVIT_TEST_KEY=t.run("journal", "key").out.strip())
+
+
+class InTheJournal(Case):
+    def test_a_damaged_row_is_refused_with_the_version_that_brings_it_back(self):
+        t = self.enterContext(Trial())
+        made = {"targets": {"web": {"local": {}}}, "steps": [{"apply": {"resources": [{"file": {"path": t.path("a"), "content": "one\n"}}]}}]}
+        self.assert_exit(t.deploy(made), 0)
+        with contextlib.closing(sqlite3.connect(os.path.join(t.state, "journal.db"))) as db, db:
+            db.execute("UPDATE state SET row = substr(row, 1, 9) WHERE target = 'web'")
+        for options in ((), ("--plan",)):
+            result = t.deploy(made, *options)
+            self.assert_exit(result, 2)
+            self.assert_says(result, "the state of shop.test in the journal is damaged", "davit state FILE --restore 1")
+        self.assert_exit(t.run("state", "deploy.yml"), 2)
+        self.assert_exit(t.run("state", "deploy.yml", "--restore", "1"), 0)
+        self.assert_says(t.deploy(made, "--plan"), "Nothing to change")
+        self.assertEqual([v["serial"] for v in json.loads(t.run("state", "last", "--json").out)["versions"]], [2, 1])
 
 
 class At(Case):
@@ -191,6 +210,24 @@ class Http(At):
         self.assert_exit(self.deploy(content="three\n"), 0)
         self.assertIsNone(self.lock())
 
+    def test_a_machine_that_takes_a_deployment_over_takes_its_lock_and_writes_the_rows_of_before(self):
+        self.assert_exit(self.deploy(), 0)
+        first = self.held()["rows"]
+        gone = [f"file:{self.t.path('c')}"]
+        self.assertEqual(self.deploy(content="two\n", names="ab", allow_destroy=gone, env={"DAVIT_TEST_KILL_AT": "12"}).code, -signal.SIGKILL)
+        dead, machine = self.lock(), self.t.state
+        self.assertIsNotNone(dead)
+        self.t.state += "-of-another"
+        self.assert_exit(self.t.run("recover", "deploy.yml", "--secret", "PW", env={"PW": "pw-of-the-place"}), 5)
+        self.assertEqual(self.lock(), dead)
+        taken = self.t.run("recover", "deploy.yml", "--takeover", "--after", "1s", "--secret", "PW", env={"PW": "pw-of-the-place"})
+        self.assert_exit(taken, 0)
+        self.assertEqual([self.t.read(name) for name in "abc"], [b"one\n"] * 3)
+        self.assertEqual(self.held()["rows"], first)
+        self.assertIsNone(self.lock())
+        self.assert_says(self.deploy("--plan"), "Nothing to change")
+        self.assertNotEqual(machine, self.t.state)
+
     def test_a_hostile_holder_does_not_write_on_the_terminal(self):
         for holder in (b'{"ID":"\\u001b[2J","Who":"\\u001b]0;x\\u0007","Created":"\\u202e"}', b"\x1b[2J", b"[]", b"{" * 60000, b"x" * 70000):
             self.server.holder = holder
@@ -280,6 +317,16 @@ class Bare(At):
             self.assert_exit(self.deploy(content=f"{i}\n"), 0)
             self.assertEqual(self.s3.faults, [])
             self.assertIsNone(self.lock())
+
+
+    def test_a_login_that_may_read_but_not_write_is_found_before_the_first_change(self):
+        self.assert_exit(self.deploy(), 0)
+        self.s3.read_only = True
+        self.assert_exit(self.deploy("--plan", content="two\n"), 0)
+        result = self.deploy(content="two\n")
+        self.assert_exit(result, 2)
+        self.assert_says(result, "403 AccessDenied", "read, write and delete")
+        self.assertEqual(self.t.read("a"), b"one\n")
 
 
 class Bucket(At):

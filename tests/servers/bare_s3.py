@@ -2,7 +2,7 @@
 
 `conditions`: how If-None-Match and If-Match of a PUT are taken: "honoured", "bare" (If-Match compares without quotes, as Ceph's gateway 16 does), "ignored"
 or "refused" (501, as services answered that have none). `faults`: what becomes of the next writes of a key that ends with `faulty`, one each: "500 before",
-"500 after" it is stored, "cut after" (no reply), "409" (not stored), "412" (not stored), "slow" (half a second late).
+"500 after" it is stored, "cut after" (no reply), "409" (not stored), "412" (not stored), "slow" (half a second late). `read_only`: each PUT is 403.
 """
 import hashlib
 import threading
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class BareS3:
     def __init__(self, conditions="honoured", faulty="state.json"):
-        self.objects, self.faults, self.conditions, self.faulty, self.puts = {}, [], conditions, faulty, []
+        self.objects, self.faults, self.conditions, self.faulty, self.puts, self.read_only = {}, [], conditions, faulty, [], False
         self.mutex = threading.Lock()
         outer = self
 
@@ -77,6 +77,8 @@ class BareS3:
     def on_put(self, key, headers, given):
         conditional = headers.get("If-None-Match") or headers.get("If-Match")
         self.puts.append(key)
+        if self.read_only:
+            return self.error(403, "AccessDenied")
         if conditional and self.conditions == "refused":
             return self.error(501, "NotImplemented")
         if conditional and self.conditions != "ignored" and not self.fits(key, headers):
