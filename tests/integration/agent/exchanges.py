@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""What goes wrong between the agent and the service, call by call: each answer of a row comes once, in this order, and the job succeeds all the same. The
+forge gives the answers; agent and worker are real."""
+import os
+import resource
+
+from harness import Case, run, until
+
+LATER = {"status": 429, "headers": {"Retry-After": "0"}, "body": '{"message":"too fast"}'}
+PROXY = {"status": 502, "body": "<html>Bad Gateway</html>"}
+BARE = {"status": 404, "body": "<html>not here</html>"}
+# call, method, answers. A dropped answer was lost before the service saw the request; "after": the service had acted on it.
+ROWS = [
+    ("token", "POST", [{"drop": True}, {"drop": "after"}, PROXY, LATER, {"truncate": 20}, {"status": 500}]),
+    ("session", "POST", [{"status": 401}, {"drop": True}, {"status": 409}, BARE, {"status": 410}, LATER, PROXY]),
+    ("/message", "GET", [{"status": 401}, {"status": 403, "body": "denied"}, BARE, {"status": 409}, {"status": 410}, LATER, PROXY, {"drop": True},
+                         {"status": 200, "body": '{"messageType": "Runner', "headers": {"Content-Type": "application/json"}},
+                         {"status": 200, "body": "[]", "headers": {"Content-Type": "application/json"}},
+                         {"status": 204}, {"status": 202}]),
+    ("acknowledge", "POST", [{"status": 401}]),
+    ("acknowledge", "POST", [{"drop": "after"}]),
+    ("acknowledge", "POST", [PROXY]),
+    ("acquirejob", "POST", [{"status": 401}, {"drop": True}, {"drop": "after"}, {"truncate": 100}]),
+    ("acquirejob", "POST", [{"status": 403, "body": "denied"}, BARE, {"status": 410}, LATER]),
+    ("renewjob", "POST", [BARE, PROXY, {"drop": True}, {"truncate": 5}, LATER]),
+    ("completejob", "POST", [PROXY, {"drop": True}, LATER, BARE, {"status": 408}, {"truncate": 0}]),
+    ("WorkflowStepsUpdate", "POST", [{"status": 401}, {"drop": True}, PROXY]),
+    ("LogsSignedBlobURL", "POST", [{"drop": True}, PROXY, {"drop": "after"}]),
+    ("blobs", "PUT", [{"drop": "after"}, {"status": 503}]),
+    ("LogsMetadata", "POST", [{"drop": True}, {"status": 500}]),
+]
+# Without an effect that a test could wait for: the agent answers none of these with anything but its next poll.
+MESSAGES = [("SomethingNew", {"x": 1}), ("RunnerRefresh", {"target_version": "9.9.9", "download_url": "https://example.invalid/x"}),
+            ("JobCancellation", {"jobId": "00000000-0000-4000-8000-000000000000", "timeout": "00:05:00"}), ("RunnerRefreshConfig", {"configType": "runner"}),
+            ("RunnerJobRequest", {}), ("JobCancellation", {"jobId": 7}), ("BrokerMigration", {"brokerBaseUrl": ""})]
+
+
+def plant(c, call, method, answers):
+    for answer in answers:
+        c.forge.fault(call, method=method, times=1, **answer)
+
+
+def consumed(c, call):
+    return all(f["times"] == 0 for f in c.forge.json("GET", "/_forge/faults") if f["path"] == call)
+
+
+def succeeds(c, what):
+    jobs = c.forge.ended(c.forge.push())
+    assert [j["conclusion"] for j in jobs] == ["success"], (what, jobs)
+
+
+def test_a_job_succeeds_whatever_came_in_between():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        plant(c, *ROWS[0])
+        plant(c, *ROWS[1])
+        c.agent.start().listening()
+        assert consumed(c, "token") and consumed(c, "session"), c.forge.json("GET", "/_forge/faults")
+        for call, method, answers in ROWS[2:]:
+            c.forge.no_faults()
+            plant(c, call, method, answers)
+            if call == "/message":
+                c.forge.expire(sessions=True)
+                until("each answer came", lambda name=call: consumed(c, name))
+            succeeds(c, (call, answers))
+            assert consumed(c, call), (call, c.forge.json("GET", "/_forge/faults"))
+            assert c.agent.process.poll() is None, c.agent.text()
+        assert c.agent.stop() == 0
+
+
+def test_messages_that_are_unknown_broken_or_come_twice_do_no_harm():
+    with Case(options=("--poll", "500ms")) as c:
+        c.agent.configure(c.forge)
+        c.agent.start().listening()
+        for kind, body in MESSAGES:
+            for _ in range(2):
+                c.forge.message("box", kind, body)
+        succeeds(c, "messages")
+        assert c.agent.stop() == 0
+
+
+def test_a_version_that_is_refused_is_told_once_and_ends_the_agent():
+    body = '{"source":"actions-broker-listener","errorKind":"RunnerVersionTooOld","statusCode":403,"errorMessage":"Runner version v2.336.0 is deprecated"}'
+    for call, method, switch, code in (("session", "POST", "", 1), ("/message", "GET", "true", 7)):
+        with Case() as c:
+            c.agent.configure(c.forge)
+            c.forge.fault(call, method=method, times=-1, status=403, body=body)
+            c.agent.start(ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=switch)
+            assert c.agent.wait() == code, c.agent.text()
+            assert len(c.forge.seen(call, method)) == 1, "asked once"
+            assert c.agent.text().count("Runner version v2.336.0 is deprecated") == 1, c.agent.text()
+
+
+def test_it_starts_within_256_mib_of_addresses():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (256 << 20, before[1]))
+        try:
+            c.agent.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        c.agent.listening()
+        succeeds(c, "256 MiB")
+        assert c.agent.stop() == 0
+
+
+if __name__ == "__main__":
+    os.environ.pop("DAVIT_STATE", None)
+    run(__name__)
