@@ -313,8 +313,9 @@ static void poll_done(void *context, int result, struct http_response *response,
 	}
 	e->failures++;
 	endpoint_tell_failure(e, &err);
-	endpoint_wait_then(e, STEP_POLL,
-	                   e->failures <= 5 ? listener_pause(15000, 30000) : listener_pause(30000, 60000));
+	endpoint_wait_as_asked(e, STEP_POLL,
+	                       e->failures <= 5 ? listener_pause(15000, 30000) : listener_pause(30000, 60000),
+	                       result >= 0 ? http_retry_after_ms(response) : -1);
 }
 
 void endpoint_poll(struct endpoint *e)

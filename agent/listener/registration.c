@@ -7,6 +7,7 @@
 
 enum {
 	RETRY_MS = 30000,
+	ASKED_MAX_MS = 10 * 60 * 1000,
 	CONFLICTS_MAX = 8,
 	LOST_AFTER_MS = 5 * 60 * 1000, /* a session that is "not found" for so long is worth a message */
 };
@@ -76,6 +77,12 @@ void endpoint_wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms)
 {
 	e->step = step;
 	e->due_ms = clock_mono_ms() + MAX(ms, 1);
+}
+
+void endpoint_wait_as_asked(struct endpoint *e, enum endpoint_step step, int64_t own_ms, int64_t asked_ms)
+{
+	int64_t asked = MIN(asked_ms, (int64_t)ASKED_MAX_MS);
+	endpoint_wait_then(e, step, MAX(own_ms, asked));
 }
 
 /* Reports the first failure of a streak only. */

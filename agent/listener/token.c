@@ -93,7 +93,8 @@ static void token_done(void *context, int result, struct http_response *response
 	}
 	endpoint_tell_failure(e, &err);
 	enum endpoint_step after = e->after;
-	endpoint_wait_then(e, STEP_TOKEN, registration_pace(RETRY_MS));
+	endpoint_wait_as_asked(e, STEP_TOKEN, registration_pace(RETRY_MS),
+	                       result >= 0 ? http_retry_after_ms(response) : -1);
 	e->after = after;
 }
 

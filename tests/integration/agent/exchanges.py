@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What goes wrong between the agent and the service, call by call: each answer of a row comes once, in this order, and the job succeeds all the same. The
 forge gives the answers; agent and worker are real."""
+import datetime
 import os
 import resource
 
@@ -76,6 +77,23 @@ def test_messages_that_are_unknown_broken_or_come_twice_do_no_harm():
             for _ in range(2):
                 c.forge.message("box", kind, body)
         succeeds(c, "messages")
+        assert c.agent.stop() == 0
+
+
+def seconds(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def test_a_service_that_asks_for_time_gets_it():
+    with Case(options=("--poll", "300ms")) as c:
+        c.agent.configure(c.forge)
+        c.forge.fault("token", method="POST", times=1, status=429, headers={"Retry-After": "1"})
+        c.forge.fault("/message", method="GET", times=1, status=429, headers={"Retry-After": "1"})
+        c.agent.start().listening()
+        until("a second poll", lambda: len(c.forge.seen("/message", "GET")) >= 2)
+        for call, method, which in (("token", "POST", slice(-2, None)), ("/message", "GET", slice(2))):
+            first, second = (seconds(r["time"]) for r in c.forge.seen(call, method)[which])
+            assert second - first >= 0.9, (call, second - first)
         assert c.agent.stop() == 0
 
 
