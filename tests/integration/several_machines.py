@@ -109,7 +109,8 @@ class Machines(Case):
                 out, _ = one.communicate(timeout=120)
             self.assertEqual(self.t.read("conf"), b"old", repr(recovered) + out.decode())
             self.assertNotEqual(one.returncode, 0)
-            self.assertIn(b"is gone", out)
+            # As it finds the lock at its next renewal or command: already given back, or still the other's.
+            self.assertRegex(out, b"is gone|was taken over")
         self.assertEqual(self.states(second), ["undone"], repr(recovered))
 
     def test_the_machine_itself_is_changed_by_its_own_davit_alone(self):
