@@ -123,6 +123,7 @@ static void job_done(struct job *j)
 	str_done(&j->input);
 	str_done(&j->log.block);
 	json_decref(j->prepend_path);
+	json_decref(j->hook_state);
 }
 
 static int connect_services(struct job *j, struct err *err)

@@ -162,6 +162,7 @@ struct job {
 	char *work, *pipeline, *workspace, *temp, *files, *tools, *event_path;
 	int area_fd; /* holds the work area; 0: not yet */
 	char *tracking_id;
+	json_t *hook_state;            /* of the container hook (containers/hook.h): its own words; NULL: none yet */
 	struct containers *containers; /* containers/containers.h; NULL: the job asks for none */
 
 	struct record **records;

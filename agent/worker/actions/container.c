@@ -1,6 +1,6 @@
 #include "agent/worker/actions/container.h"
 
-#include "agent/worker/containers/containers.h"
+#include "agent/worker/containers/hook.h"
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
 
@@ -159,8 +159,70 @@ static int run(struct job *j, struct record *r, const struct docker *d, const st
 	return e;
 }
 
+/* ---- by the host's hook ---- */
+
+static json_t *variables_of(struct job *j, struct record *r, const struct container_run *c)
+{
+	struct strv all = {.count = 0};
+	json_t *map = json_object(), *value;
+	const char *name;
+	json_object_foreach((json_t *)(uintptr_t)c->env, name, value)
+	{
+		_cleanup_free_ char *inside = translated(j, json_string_value(value));
+		json_object_set_new(map, name, json_string(inside));
+	}
+	environ_make(j, r, ENVIRON_ACTION | ENVIRON_CONTAINER, &all);
+	for (size_t i = 0; i < all.count; i++) {
+		_cleanup_free_ char *key = xstrndup(all.items[i], strcspn(all.items[i], "=")),
+				    *here = containers_outside(j, all.items[i] + strlen(key) + 1),
+				    *inside = translated(j, here);
+		json_object_set_new(map, key, json_string_lossy(inside, strlen(inside)));
+	}
+	json_object_set_new(map, "HOME", json_string("/github/home"));
+	strv_done(&all);
+	return map;
+}
+
+static json_t *mounts_for_hook(const struct job *j)
+{
+	struct strv words = {.count = 0};
+	json_t *list = json_array();
+	add_volumes(j, &words);
+	for (size_t i = 1; i < words.count; i += 2) /* behind each "-v" */
+		json_array_append_new(list, hook_mount(words.items[i]));
+	strv_done(&words);
+	return list;
+}
+
+/* No image is pulled or built here: that is its work. */
+static int run_by_hook(struct job *j, struct record *r, const struct container_run *c, enum result *ret,
+                       struct err *err)
+{
+	enum process_end end;
+	int status;
+	_cleanup_free_ char *home = fs_join(j->temp, "_github_home");
+	json_t *words = json_array();
+	for (size_t i = 0; i < c->args.count; i++)
+		json_array_append_new(words, json_string_lossy(c->args.items[i], strlen(c->args.items[i])));
+	json_t *args = json_pack("{s:s?, s:s?, s:s?, s:o, s:s, s:s, s:o, s:[], s:o, s:[], s:n}", "image", c->image,
+	                         "dockerfile", c->image != NULL ? NULL : c->dockerfile, "entryPoint", c->entrypoint,
+	                         "entryPointArgs", words, "workingDirectory", "/github/workspace", "createOptions", "",
+	                         "environmentVariables", variables_of(j, r, c), "userMountVolumes",
+	                         "systemMountVolumes", mounts_for_hook(j), "portMappings", "registry");
+	int e = fs_mkdirs(AT_FDCWD, home, 0755, err);
+	if (e < 0)
+		json_decref(args);
+	else
+		e = hook_run_container(j, r, args, &end, &status, err);
+	if (e == 0)
+		*ret = step_end_of_process(j, r, end, status);
+	return e;
+}
+
 int container_run(struct job *j, struct record *r, const struct container_run *c, enum result *ret, struct err *err)
 {
+	if (hook_is_set(j))
+		return run_by_hook(j, r, c, ret, err);
 	struct docker d = {.program = NULL};
 	enum process_end end = PROCESS_EXITED;
 	char id[33];

@@ -5,6 +5,7 @@
  *   options.c     the words of `options:`
  *   definition.c  what the message asks for       arguments.c  the words of `docker create` and `docker exec`
  *   start.c       "Initialize containers"         health.c     when the services are ready       stop.c  "Stop containers"
+ *   hook.c        a script of the host's in place of docker
  *   exec.c        a program in the job's container             clear.c  what a dead worker left
  */
 #pragma once
@@ -71,6 +72,8 @@ void container_exec_arguments(const struct container_program *p, const struct st
 /* ---- start.c */
 /* Main: "Initialize containers"; post: "Stop containers". */
 extern const struct action_type action_containers;
+/* "HERE:THERE[:ro]" of what the job's container needs of this machine, appended. */
+int containers_add_work(const struct job *j, struct strv *mounts, struct err *err);
 /* Its record. */
 void containers_expect(struct job *j);
 

@@ -1,5 +1,5 @@
 /* exec: a program of a step in the job's container [11.6], reached by cancels and time limits where it runs. */
-#include "agent/worker/containers/containers.h"
+#include "agent/worker/containers/hook.h"
 
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
@@ -79,10 +79,23 @@ static void make_variables(struct job *j, const struct record *r, int flags, str
 	strv_done(&all);
 }
 
+static int exec_by_hook(struct job *j, struct record *r, const struct strv *words, const char *cwd, int flags,
+                        enum process_end *ret_end, int *ret_status, struct err *err)
+{
+	struct strv variables = {.count = 0};
+	make_variables(j, r, flags, &variables);
+	struct hook_program p = {.words = words, .variables = &variables, .cwd = cwd};
+	int e = hook_run_program(j, r, &p, ret_end, ret_status, err);
+	strv_done(&variables);
+	return e;
+}
+
 int containers_exec(struct job *j, struct record *r, const struct strv *words, const char *cwd, int flags,
                     enum process_end *ret_end, int *ret_status, struct err *err)
 {
 	struct containers *all = j->containers;
+	if (hook_is_set(j))
+		return exec_by_hook(j, r, words, cwd, flags, ret_end, ret_status, err);
 	if (all->all[0].id == NULL || !all->all[0].runs)
 		return err_set(err, ERR_FAILED, "the job's container does not run");
 	_cleanup_free_ char *pid_file = NULL, *path = environ_added_path(j, all->path);
@@ -134,6 +147,10 @@ int containers_node(struct job *j, struct record *r, const char **ret, struct er
 {
 	struct containers *all = j->containers;
 	static const char *const programs[] = {mounted_node, "node"};
+	if (hook_is_set(j)) {
+		*ret = hook_node(j);
+		return 0;
+	}
 	if (all->all[0].id == NULL || !all->all[0].runs)
 		return err_set(err, ERR_FAILED, "the job's container does not run");
 	for (size_t i = 0; all->node == NULL && i < ARRAY_SIZE(programs); i++) {

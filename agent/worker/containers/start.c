@@ -1,5 +1,5 @@
 /* start: "Initialize containers" [11.5]: the network, then each container, then the wait for the services. */
-#include "agent/worker/containers/containers.h"
+#include "agent/worker/containers/hook.h"
 
 #include "agent/worker/action.h"
 #include "base/core/rand.h"
@@ -232,7 +232,7 @@ static int add_mount(struct strv *mounts, const char *here, const char *there, c
 }
 
 /* One by one: the work area itself is closed to all but the jobs' user, and has directories of other repositories. */
-static int add_work(const struct job *j, struct strv *mounts, struct err *err)
+int containers_add_work(const struct job *j, struct strv *mounts, struct err *err)
 {
 	_cleanup_free_ char *actions = fs_join(j->work, "_actions"), *home = fs_join(j->temp, "_github_home"),
 			    *workflow = fs_join(j->temp, "_github_workflow"), *node = environ_node(j),
@@ -258,7 +258,7 @@ static int add_mounts(const struct job *j, const struct container *c, struct str
 		strv_addf(mounts, "%s:/var/run/docker.sock", socket);
 	for (size_t i = 0; i < c->volumes.count; i++)
 		strv_add(mounts, c->volumes.items[i]);
-	return c->alias == NULL ? add_work(j, mounts, err) : 0;
+	return c->alias == NULL ? containers_add_work(j, mounts, err) : 0;
 }
 
 /* The image is asked for once more: whatever the options made of the words, another one than was looked at never runs. */
@@ -434,7 +434,7 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 	(void)inputs;
 	stop->type = xstrdup("runner");
 	stop->action_name = xstrdup("stop_containers");
-	int e = start_all(j, r, err);
+	int e = hook_is_set(j) ? hook_prepare(j, r, err) : start_all(j, r, err);
 	if (e == 0)
 		*ret = RESULT_SUCCEEDED;
 	return e;
@@ -443,7 +443,10 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 static void post(struct job *j, struct record *r)
 {
 	record_start(j, r);
-	containers_stop(j, r);
+	if (hook_is_set(j))
+		hook_clean_up(j, r);
+	else
+		containers_stop(j, r);
 	record_complete(j, r, RESULT_SUCCEEDED);
 }
 
