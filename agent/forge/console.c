@@ -45,7 +45,7 @@ static bool is_line(const json_t *line)
 }
 
 /* What is wrong with a message; NULL: nothing. */
-static const char *fault_of(const struct forge_job *job, const json_t *message)
+static const char *fault_of(const json_t *message)
 {
 	size_t i;
 	json_t *line, *value = json_get_array(message, "value");
@@ -66,7 +66,7 @@ static const char *fault_of(const struct forge_job *job, const json_t *message)
 	                   line) if (!is_line(line)) return "a line is empty, longer than 1024 characters, or none";
 	if (json_object_get(message, "startLine") != NULL && json_get_int(message, "startLine", 0) < 1)
 		return "startLine begins with 1";
-	return job->state == JOB_COMPLETED && !job->lost ? "the job was completed before" : NULL;
+	return NULL;
 }
 
 static void print_lines(const struct forge_console *c, const char *step, const json_t *value)
@@ -128,10 +128,11 @@ static int on_event(void *context, enum websocket_kind kind, const char *data, s
 	const char *fault = "a message is not JSON";
 	pthread_mutex_lock(&c->f->lock);
 	if (json_parse(data, len, MESSAGE_MAX, &message, NULL) == 0)
-		fault = fault_of(c->job, message);
+		fault = fault_of(message);
 	if (fault != NULL)
 		forge_complain(c->f, where, fault);
-	else
+	else if (c->job->state !=
+	         JOB_COMPLETED) /* the last lines may be overtaken by the end, which comes another way */
 		take(c, message);
 	pthread_mutex_unlock(&c->f->lock);
 	return fault != NULL ? err_set(err, ERR_PROTOCOL, "%s", fault) : 0;
