@@ -31,6 +31,7 @@ install -m 755 "$release/davit-linux-$machine" "$top/usr/bin/davit"
 printf '#!/bin/sh\nexec /usr/bin/davit agent run "$@"\n' >"$top/home/runner/run.sh"
 chmod 755 "$top/home/runner/run.sh"
 chown -R 1001:1001 "$top/home/runner"
-tar -C "$top" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner -cf "$root/top.tar" home/runner/run.sh usr/bin/davit
+# With the directories: an engine would make those that a layer does not name anew, as root's.
+tar -C "$top" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner --no-recursion -cf "$root/top.tar" home home/runner home/runner/run.sh usr usr/bin usr/bin/davit
 "$packaging/image.py" --architecture "$architecture" --layer "$base" --layer "$root/top.tar" --output "$release/davit-image-$machine.tar"
 ls -l "$release/davit-image-$machine.tar" >&2
