@@ -114,6 +114,14 @@ int wait_ms(struct wait *w, int64_t ms, struct err *err)
 	return wait_until(w, -1, 0, clock_mono_ms() + MAX(ms, 0), err);
 }
 
+int wait_aside(struct wait *w, int64_t ms, struct err *err)
+{
+	int r = w != NULL && w->aside != NULL ? w->aside(w->context, ms, err) : 0;
+	if (r == 0)
+		return wait_ms(w, ms, err);
+	return r < 0 ? r : wait_check(w, err);
+}
+
 struct wait wait_within(const struct wait *w, int64_t ms)
 {
 	struct wait near = WAIT_INIT;

@@ -12,6 +12,9 @@ struct wait {
 	int (*tick)(void *context, struct err *err); /* < 0 ends the wait with that error */
 	void *context;
 	int64_t next_tick_mono_ms; /* kept by wait_fd */
+	/* Of wait_aside: 1 once so long has passed, in which others had their turn; 0: there is nobody, so that it just waits; < 0 ends the wait
+	 * with that error. NULL: nobody. */
+	int (*aside)(void *context, int64_t ms, struct err *err);
 };
 #define WAIT_INIT                                                                                                      \
 	{                                                                                                              \
@@ -22,6 +25,8 @@ struct wait {
 int wait_fd(struct wait *w, int fd, short events, struct err *err);
 /* Waits at most ms; 0 when that time passed, ERR_CANCELLED or ERR_TIMEOUT (the deadline) before. For back-off. */
 int wait_ms(struct wait *w, int64_t ms, struct err *err);
+/* The same where others may go on meanwhile, whatever they change: the caller is in the middle of nothing. For what an API works on. */
+int wait_aside(struct wait *w, int64_t ms, struct err *err);
 /* 0 or ERR_CANCELLED / ERR_TIMEOUT at once: for callbacks of libraries. */
 int wait_check(const struct wait *w, struct err *err);
 /* The same cancel and tick with a nearer deadline (mono now + ms, never later than w's own). */

@@ -48,6 +48,7 @@ struct change {
 	const struct change_type
 		*type;      /* its driver (engine/change/change_type.h); NULL: not looked up, or not known */
 	struct str content; /* of a file: the new bytes, wiped */
+	int level;          /* in its plan, where that has `together`: those of one level need nothing of each other */
 	void *payload;      /* the step's, freed by payload_free */
 	void (*payload_free)(void *payload);
 };
@@ -63,6 +64,7 @@ struct plan {
 	size_t count, cap;
 	struct plan_room *rooms; /* beside the content of its changes, which is counted by itself */
 	size_t room_count, room_cap;
+	size_t together; /* so many changes of one level at a time, the lowest level first; 0: one after the other, as they stand */
 	struct strv warnings; /* shown with the plan */
 	json_t *shown;        /* further facts for `--plan --json` and the page, e.g. largest files; not digested */
 };

@@ -213,7 +213,7 @@ static int mark_begun(struct engine *e, struct estep *s, struct err *err)
 	return r;
 }
 
-static int apply_change(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err)
+int engine_apply_change(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err)
 {
 	int r = wait_ms(&e->wait, 0, err);
 	if (r == 0)
@@ -313,8 +313,11 @@ int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, 
 	r = prepare_target(e, s, et, plan, err);
 	if (r == 0)
 		r = mark_begun(e, s, err);
-	for (size_t i = 0; r == 0 && i < plan->count; i++)
-		r = apply_change(e, s, et, &plan->changes[i], err);
+	bool together = plan->together > 1 && !target_is_host(et->t);
+	if (r == 0 && together)
+		r = engine_apply_together(e, s, et, plan, err);
+	for (size_t i = 0; r == 0 && !together && i < plan->count; i++)
+		r = engine_apply_change(e, s, et, &plan->changes[i], err);
 	/* Only for another machine, which looks at the world anyway: a failure here costs nothing. */
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
 		if (change_has(&plan->changes[i], CHANGE_BLIND) &&

@@ -62,6 +62,7 @@ struct engine {
 	const struct engine_options *o;
 	struct store *store;
 	struct wait wait;               /* the caller's with our tick */
+	struct crew *crew;              /* of changes that are made at the same time; NULL: none are */
 	const struct deployment *given; /* while it is loaded: what was read of it */
 	json_t *deployment;             /* as given; may hold secrets */
 	json_t *doc;                    /* the journal's object */
@@ -261,6 +262,9 @@ int engine_apply_all(struct engine *e, struct err *err);
 int engine_verify_all(struct engine *e, struct err *err);
 int engine_settled_by_undo(int r, struct err *err);
 /* Journals, saves and makes these changes of one step on one target. */
+int engine_apply_change(struct engine *e, struct estep *s, struct etarget *et, struct change *c, struct err *err);
+/* together.c: all of the plan, level by level. */
+int engine_apply_together(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err);
 int engine_apply_changes(struct engine *e, struct estep *s, struct etarget *et, struct plan *plan, struct err *err);
 
 /* ---- undo.c ---- */

@@ -97,7 +97,7 @@ int request_settle(struct change_call *x, const struct guest *g, struct err *err
 			return r;
 		if (clock_mono_ms() >= until)
 			return still_locked(&now, err);
-		r = wait_ms(x->v->wait, LOCK_PAUSE_MS, err);
+		r = wait_aside(x->v->wait, LOCK_PAUSE_MS, err);
 		if (r < 0)
 			return r;
 	}
@@ -115,7 +115,7 @@ static int wait_for_unnamed(struct change_call *x, const struct change *c, const
 	snprintf(g.node, sizeof(g.node), "%s", node);
 	int r = 0;
 	for (int i = 0; r == 0 && i < QUIET_LOOKS; i++) {
-		r = i > 0 ? wait_ms(x->v->wait, QUIET_MS, err) : 0;
+		r = i > 0 ? wait_aside(x->v->wait, QUIET_MS, err) : 0;
 		if (r == 0)
 			r = request_settle(x, &g, err);
 	}

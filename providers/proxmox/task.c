@@ -83,7 +83,7 @@ int task_follow(const struct task_watch *watch, const char *upid, int64_t timeou
 			return err_hint(err, ERR_TIMEOUT,
 			                "its name is %s; the target's `task_timeout` says how long it may take", upid);
 		}
-		r = wait_ms(watch->wait, MIN(pause, MAX(until - clock_mono_ms(), (int64_t)1)), err);
+		r = wait_aside(watch->wait, MIN(pause, MAX(until - clock_mono_ms(), (int64_t)1)), err);
 		if (r < 0)
 			return r;
 		pause = MIN(pause * 3 / 2, (int64_t)POLL_MOST_MS);

@@ -242,7 +242,7 @@ int disk_go(const struct disk_way *way, struct err *err)
 		err_clear(&own);
 		int r = next(way, &acted, &own);
 		if (move_is_refused_now(r, &own) && refused++ < REFUSED_MAX)
-			r = wait_ms(way->x->v->wait, REFUSED_PAUSE_MS, &own) == 0 ? MOVE_MORE : own.code;
+			r = wait_aside(way->x->v->wait, REFUSED_PAUSE_MS, &own) == 0 ? MOVE_MORE : own.code;
 		if (r < 0 && err != NULL)
 			*err = own;
 		if (r <= 0)

@@ -166,7 +166,7 @@ static int wait_until_free(const struct object_call *o, const char *id, json_t *
 		json_decref(TAKE(*ret));
 		if (i + 1 == LOOKS)
 			return err_set(err, ERR_CONFLICT, "the root volume %s is used by something else by now", id);
-		r = wait_ms(o->wait, PAUSE_MS, err);
+		r = wait_aside(o->wait, PAUSE_MS, err);
 		if (r < 0)
 			return r;
 	}

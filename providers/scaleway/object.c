@@ -168,7 +168,7 @@ int object_settle(const struct object_call *o, const char *id, json_t **ret, str
 		}
 		if (clock_mono_ms() >= until)
 			return given_up(o, object, err);
-		r = wait_ms(o->wait, pause, err);
+		r = wait_aside(o->wait, pause, err);
 		if (r < 0)
 			return r;
 		pause = MIN(pause * 2, (int64_t)POLL_MOST_MS);

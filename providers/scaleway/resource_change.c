@@ -216,7 +216,7 @@ static int resume(struct change_call *x, const struct change *c, struct err *err
 	bool may_come = c->task == NULL && c->state != CHANGE_INTENT && c->state != CHANGE_DONE;
 	for (int i = 0; r == 0 && i < QUIET_LOOKS && !changes_nothing(c); i++) {
 		struct resource_seen seen _cleanup_(resource_seen_done) = {0};
-		r = i > 0 ? wait_ms(o.wait, QUIET_MS, err) : 0;
+		r = i > 0 ? wait_aside(o.wait, QUIET_MS, err) : 0;
 		if (r == 0)
 			r = resource_look(&o, c, true, &seen, err);
 		if (seen.object != NULL || !may_come)

@@ -237,7 +237,7 @@ int resource_move(struct scaleway_move *m, struct err *err)
 		int r = go(m, &own);
 		/* A state that passes is no failure; one that stays is. */
 		if (move_is_refused_now(r, &own) && refused++ < REFUSED_MAX)
-			r = wait_ms(m->x->v->wait, REFUSED_PAUSE_MS, &own) == 0 ? MOVE_MORE : own.code;
+			r = wait_aside(m->x->v->wait, REFUSED_PAUSE_MS, &own) == 0 ? MOVE_MORE : own.code;
 		if (r < 0 && err != NULL)
 			*err = own;
 		if (r <= 0)

@@ -156,7 +156,7 @@ static int resume_snapshot(struct change_call *x, const struct change *c, struct
 	int r = service_of(x, c, &s, err);
 	for (int i = 0; r == 0 && may_come && i < QUIET_LOOKS; i++) {
 		json_t *own _cleanup_json_ = NULL;
-		r = i > 0 ? wait_ms(x->v->wait, QUIET_MS, err) : 0;
+		r = i > 0 ? wait_aside(x->v->wait, QUIET_MS, err) : 0;
 		if (r == 0)
 			r = find_own(s, x, c, &own, err);
 		may_come = own == NULL;
@@ -255,7 +255,7 @@ static int resume_rollback(struct change_call *x, const struct change *c, struct
 	struct disk_way way;
 	int r = way_of(x, c, false, &way, err);
 	for (int i = 0; r == 0 && i < QUIET_LOOKS && place == DISK_BEFORE && c->state == CHANGE_UNKNOWN; i++) {
-		r = i > 0 ? wait_ms(x->v->wait, QUIET_MS, err) : 0;
+		r = i > 0 ? wait_aside(x->v->wait, QUIET_MS, err) : 0;
 		if (r == 0)
 			r = disk_look(&way, &place, err);
 	}

@@ -84,7 +84,7 @@ static int wait_for_size(struct scaleway_move *m, const char *id, int64_t gb, st
 			return 0;
 		if (clock_mono_ms() >= until)
 			return err_set(err, ERR_FAILED, "the volume %s does not reach %" PRId64 " GB", id, gb);
-		r = wait_ms(o.wait, pause, err);
+		r = wait_aside(o.wait, pause, err);
 		if (r < 0)
 			return r;
 		pause = MIN(pause * 2, (int64_t)POLL_MOST_MS);

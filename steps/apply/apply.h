@@ -41,6 +41,9 @@ void apply_order(struct resources *all, struct faults *faults);
 /* Keys of rows that left the desired state, in the order in which they go: each before those that it needed. */
 void apply_order_left(const struct step_type *step, const json_t *left, const char **keys, size_t count);
 
+/* The level of each, above that of those that needed it; from 1. ret: zeroed. */
+void apply_levels_left(const json_t *left, const char *const *keys, size_t count, int *ret);
+
 /* ---- references: ${{ resources.ID.ATTRIBUTE }} in strings ---- */
 
 /* Keeps the input of one that refers to others; the others, which it needs, are found by apply_order. */

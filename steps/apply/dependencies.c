@@ -160,8 +160,13 @@ void apply_order(struct resources *all, struct faults *faults)
 	struct cycle cycle = {all, faults};
 	order_sort(o, base, places, refuse_cycle, &cycle);
 	all->order = arena_alloc(&all->arena, (all->count + 1) * sizeof(*all->order));
-	for (size_t i = 0; i < all->count; i++)
-		all->order[i] = &all->items[places[i]];
+	for (size_t i = 0; i < all->count; i++) {
+		struct resource *r = &all->items[places[i]];
+		r->level = 1;
+		for (size_t k = 0; k < r->need_count; k++)
+			r->level = MAX(r->level, r->needs[k]->level + 1);
+		all->order[i] = r;
+	}
 }
 
 /* ---- what left the desired state ---- */
@@ -213,4 +218,20 @@ void apply_order_left(const struct step_type *step, const json_t *left, const ch
 	for (size_t i = 0; i < count; i++)
 		sorted[i] = keys[places[count - 1 - i]];
 	memcpy(keys, sorted, count * sizeof(*keys));
+}
+
+/* keys: in the order in which they go, so that each has its level before those that it needed get theirs. */
+void apply_levels_left(const json_t *left, const char *const *keys, size_t count, int *ret)
+{
+	_cleanup_json_ json_t *places = places_of(keys, count);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *needs = json_get_array(json_object_get(left, keys[i]), "depends_on");
+		ret[i] = MAX(ret[i], 1);
+		for (size_t k = 0; k < json_array_size(needs); k++) {
+			const char *key = json_string_value(json_array_get(needs, k));
+			const json_t *at = key != NULL ? json_object_get(places, key) : NULL;
+			if (at != NULL)
+				ret[json_integer_value(at)] = MAX(ret[json_integer_value(at)], ret[i] + 1);
+		}
+	}
 }

@@ -155,8 +155,8 @@ static int read_file(const struct step_context *c, const char *name, struct reso
 	if (r == 0 || r == ERR_INVALID) {
 		if (document->file != NULL || document->target.count > 0 || document->targets != NULL ||
 		    document->deployment != NULL || document->destroy != NULL || document->has_snapshot ||
-		    document->has_keep_snapshots || document->has_restore_on_rollback || document->has_max_changes ||
-		    document->has_max_destroy)
+		    document->has_keep_snapshots || document->has_parallel || document->has_restore_on_rollback ||
+		    document->has_max_changes || document->has_max_destroy)
 			faults_add(&own, ret->doc, "", "a desired state holds `resources` and `allow_destroy` only");
 		take(document, ret, &own);
 	}

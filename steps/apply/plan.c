@@ -13,6 +13,7 @@ struct planner {
 	size_t refusals;
 	struct str allow; /* the keys that would have to be allowed */
 	struct keeping keeping;
+	int level;     /* of what is planned now */
 	json_t *facts; /* of those with an id, as planned so far: id → name → string */
 	struct arena arena;
 };
@@ -94,6 +95,7 @@ static struct change *add(struct planner *p, const struct change_type *kind, enu
 	change->before = json_deep_copy(before);
 	change->after = json_deep_copy(after);
 	change->extra = json_object();
+	change->level = p->level;
 	return change;
 }
 
@@ -339,6 +341,15 @@ static int plan_destroy(struct planner *p, const char *key, const json_t *row, s
 	return 0;
 }
 
+static int highest(const struct resources *all)
+{
+	int level = 0;
+	for (size_t i = 0; i < all->count; i++)
+		level = MAX(level, all->items[i].level);
+	return level;
+}
+
+/* What left goes once all that is wanted is there. */
 static int plan_left(struct planner *p, struct err *err)
 {
 	_cleanup_json_ json_t *left = NULL;
@@ -361,9 +372,14 @@ static int plan_left(struct planner *p, struct err *err)
 		                                    .id = apply_id_of_key(keys[i]),
 		                                    .row = gone};
 	}
+	_cleanup_free_ int *levels = xcalloc(count + 1, sizeof(*levels));
+	apply_levels_left(left, keys, count, levels);
+	int above = highest(p->all);
 	r = ahead_look(&p->call, sights, count, false, err);
-	for (size_t i = 0; r == 0 && i < count; i++)
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		p->level = above + levels[i];
 		r = plan_destroy(p, keys[i], json_object_get(left, keys[i]), err);
+	}
 	return r;
 }
 
@@ -377,8 +393,10 @@ static int plan_wanted(struct planner *p, struct err *err)
 		                                    .id = all->order[i]->id,
 		                                    .wanted = all->order[i]};
 	int r = ahead_look(&p->call, sights, all->count, true, err);
-	for (size_t i = 0; r == 0 && i < all->count; i++)
+	for (size_t i = 0; r == 0 && i < all->count; i++) {
+		p->level = all->order[i]->level;
 		r = plan_filled(p, all->order[i], err);
+	}
 	return r;
 }
 
@@ -430,6 +448,8 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 		r = check_caps(&p, from, err);
 	if (r == 0)
 		r = keeping_plan(&p.keeping, c, v, from, plan, err);
+	const struct apply_in *in = c->input;
+	plan->together = (size_t)in->parallel;
 	keeping_done(&p.keeping);
 	str_done(&p.refused);
 	str_done(&p.allow);

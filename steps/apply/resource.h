@@ -42,6 +42,7 @@ struct resource {
 	struct field_strings depends_on, ignore_changes, replace_on; /* as given */
 	const struct resource **needs;                               /* what depends_on names */
 	size_t need_count;
+	int level;       /* above that of each that it needs; from 1 */
 	json_t *written; /* its input, where strings of it refer to resources; NULL: none does */
 };
 

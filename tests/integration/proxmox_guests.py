@@ -202,6 +202,85 @@ class Faults(GuestCase):
         self.assertEqual((p.guests, p.asked("POST", CREATES)), ({}, 1))
 
 
+class Together(GuestCase):
+    """Guests that need nothing of each other."""
+
+    GUESTS = [lxc(f"web-{i}", 110 + i) for i in range(6)]
+
+    def begun(self, p):
+        return [t["id"] for t in p.tasks if t["type"] == "vzcreate"]
+
+    def begin_held(self, p, guests, **more):
+        p.hold("vzcreate")
+        return self.begin_steps(p, [{"apply": {"target": "cloud", "resources": guests, **more}, "id": "guests"}])
+
+    def end(self, process, code=0):
+        out = process.communicate(timeout=120)[0].decode()
+        self.assertEqual(process.returncode, code, out)
+        return out
+
+    def test_they_are_made_at_the_same_time_and_no_more_than_may_be(self):
+        for most, at_once in ((None, 6), (2, 2)):
+            with self.subTest(most=most):
+                p = self.server()
+                process = self.begin_held(p, self.GUESTS, **({"parallel": most} if most else {}))
+                p.wait_for(lambda n=at_once, p=p: len(self.begun(p)) == n)
+                polls = p.asked("GET", ".*/tasks/.*/status")
+                p.wait_for(lambda p=p, n=polls: p.asked("GET", ".*/tasks/.*/status") > n + 8)
+                self.assertEqual(len(self.begun(p)), at_once)
+                p.let_go()
+                self.end(process)
+                self.assertEqual(sorted(p.guests), [110 + i for i in range(6)])
+                self.davit("deploy", "deploy.yml", "--secret", "PVE_TOKEN", "--destroy", "test")
+                self.assertEqual(p.guests, {})
+
+    def test_what_one_needs_comes_first(self):
+        p = self.server()
+        process = self.begin_held(p, [lxc("a", 110, depends_on=["lxc:z"]), lxc("b", 111), lxc("z", 112)])
+        p.wait_for(lambda: len(self.begun(p)) == 2)
+        polls = p.asked("GET", ".*/tasks/.*/status")
+        p.wait_for(lambda: p.asked("GET", ".*/tasks/.*/status") > polls + 4)
+        self.assertEqual(sorted(self.begun(p)), ["111", "112"])
+        p.let_go()
+        self.end(process)
+        self.assertEqual(self.begun(p)[2:], ["110"])
+
+    def test_one_that_fails_ends_the_others_first_and_takes_all_back(self):
+        p = self.server()
+        p.fault("POST /nodes/{node}/lxc", "fails")
+        self.assert_says(self.apply(p, *self.GUESTS, step={"parallel": 3}, code=1), "the task vzcreate of guest 110 failed")
+        self.assertEqual(p.guests, {})
+        self.assertLess(len(self.begun(p)), 6)
+
+    def test_those_whose_replies_are_lost_are_asked_for_once_each(self):
+        p = self.server()
+        p.fault("POST /nodes/{node}/lxc", "lost", 3)
+        self.apply(p, *self.GUESTS)
+        self.assertEqual((len(p.guests), sorted(self.begun(p))), (6, [str(110 + i) for i in range(6)]))
+
+    def test_a_process_that_is_killed_leaves_several_at_work_and_all_are_recovered(self):
+        for how in (None, "lost"):
+            with self.subTest(how=how):
+                p = self.server()
+                if how:
+                    p.fault("POST /nodes/{node}/lxc", how, 2)
+                process = self.begin_held(p, self.GUESTS, parallel=4)
+                p.wait_for(lambda p=p: len(self.begun(p)) == 4)
+                self.kill(process)
+                p.let_go()
+                self.recover()
+                self.assertEqual((p.guests, len(self.begun(p))), ({}, 4))
+
+    def test_a_cancel_ends_all_of_them(self):
+        p = self.server()
+        process = self.begin_held(p, self.GUESTS, parallel=4)
+        p.wait_for(lambda: len(self.begun(p)) == 4)
+        process.send_signal(signal.SIGINT)
+        p.let_go()
+        self.end(process, 130)
+        self.assertEqual((p.guests, len(self.begun(p))), ({}, 4))
+
+
 class Servers(GuestCase):
     def test_another_certificate_gets_nothing_of_the_token(self):
         p = self.server()

@@ -103,6 +103,14 @@ class Validate(unittest.TestCase):
             path = self.put("deploy.yml", "name: shop\nenvironment: production\n" + added)
             self.assertEqual(self.codes(path), wanted, added)
 
+    def test_the_examples_are_good(self):
+        sites = sorted(glob.glob(os.path.join(ROOT, "examples", "*", "site")))
+        self.assertTrue(sites)
+        for site in sites:
+            files = sorted(glob.glob(os.path.join(site, ".github", "workflows", "*.yml")) + glob.glob(os.path.join(site, "*.yml")))
+            found = subprocess.run([DAVIT, "validate", *(os.path.relpath(f, site) for f in files)], cwd=site, capture_output=True, text=True, check=False)
+            self.assertEqual(found.returncode, 0, f"{site}\n{found.stdout}{found.stderr}")
+
     def test_a_local_action_is_asked_for_its_inputs(self):
         subprocess.run(["git", "init", "-q", self.dir.name], check=True)
         self.put("a/action.yml", "name: a\ninputs: {x: {required: true}, y: {required: true, default: '1'}}\nruns: {using: composite, steps: [{run: 'echo ${{ inputs.x }}', shell: sh}]}\n")
