@@ -19,7 +19,7 @@ relocations=
 # The linker of other machines packs them from binutils 2.43 on.
 [ "$machine" != x86_64 ] || relocations=-Wl,-z,pack-relative-relocs
 env PATH="$root/bin:$PATH" PKG_CONFIG_LIBDIR="$root/lib/pkgconfig" PKG_CONFIG_PATH= \
-  cmake -G Ninja -S "$source" -B "$root/davit" -DCMAKE_TOOLCHAIN_FILE="$root/toolchain.cmake" -DCMAKE_BUILD_TYPE=None -DDAVIT_ONE_FILE=ON -DDAVIT_TESTS=OFF -DDAVIT_GOLD=OFF \
+  cmake -G Ninja -S "$source" -B "$root/davit" -DCMAKE_TOOLCHAIN_FILE="$root/toolchain.cmake" -DCMAKE_BUILD_TYPE=None -DDAVIT_ONE_FILE=ON -DDAVIT_TESTS=OFF -DDAVIT_GOLD=OFF -DCMAKE_C_FLAGS="-Wno-error=maybe-uninitialized -Wno-error=format-truncation" \
   -DDAVIT_LIBSSH2=bundled -DDAVIT_LIBSSH2_ARCHIVE="$downloads/libssh2_1.11.1.orig.tar.gz" -DDAVIT_PARTS="$root/davit.json" -DDAVIT_FORGE_PARTS="$root/forge.json" \
   -DCMAKE_POSITION_INDEPENDENT_CODE=OFF -DCMAKE_EXE_LINKER_FLAGS="$relocations -Wl,--build-id=none" \
   -DCMAKE_C_STANDARD_LIBRARIES="-Wl,--start-group $libraries -Wl,--end-group" ${DAVIT_CMAKE:-} >"$root/davit.log" 2>&1 || { tail -n 20 "$root/davit.log" >&2; exit 1; }
