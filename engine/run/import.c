@@ -119,12 +119,34 @@ static bool is_own_snapshot(const struct engine *e, const struct etarget *et, co
 	return is_normal(path) && str_starts(path, snapshots);
 }
 
+/* The input, and what stands in the file that it names. */
+static int find_named(struct estep *s, struct err *err)
+{
+	json_t *more _cleanup_json_ = NULL, *value;
+	const char *key;
+	if (s->named != NULL)
+		return 0;
+	int r = s->type->named != NULL && s->typed != NULL ? s->type->named(&s->context, &more, err) : 0;
+	if (r < 0)
+		return r;
+	s->named = json_copy(s->input);
+	json_object_foreach(more, key, value)
+	{
+		json_t *there = json_object_get(s->named, key), *both = json_is_array(there) ? json_copy(there) : NULL;
+		if (both != NULL && json_is_array(value))
+			json_array_extend(both, value);
+		json_object_set(s->named, key, both != NULL ? both : value);
+		json_decref(both);
+	}
+	return 0;
+}
+
 static bool may_touch(const struct estep *s, const char *path, bool ancestors)
 {
 	struct place p = {.path = path, .ancestors = ancestors};
 	if (path == NULL || !is_normal(path))
 		return false;
-	look_in(s->input, &p);
+	look_in(s->named, &p);
 	return p.found;
 }
 
@@ -163,7 +185,7 @@ static bool is_about_its_step(struct engine *e, const struct etarget *et, const 
 	if (s->type == &engine_way_back)
 		return engine_may_switch(s, et->name, c);
 	if (c->type->is_named)
-		return c->type->is_named(c, s->input);
+		return c->type->is_named(c, s->named);
 	/* The command comes from the file: its record does not hold it. */
 	return change_has(c, CHANGE_BLIND) || (change_has(c, CHANGE_ASIDE) && is_own_snapshot(e, et, c->path)) ||
 	       may_touch(s, c->path, only_made_a_folder(c));
@@ -189,16 +211,20 @@ static int check_record(struct engine *e, const struct etarget *et, const struct
 		return refuse(et, c, err, "is not of the deployment that the other targets know");
 	if (c->step_index < 0 || (size_t)c->step_index >= e->step_count)
 		return refuse(et, c, err, "is of a step that the file does not have");
-	const struct estep *s = &e->steps[c->step_index];
+	struct estep *s = &e->steps[c->step_index];
 	/* The inputs of a rollback are not part of a file, but its links are. */
 	bool way_back = s->type == &engine_way_back;
 	const char *why = step_differs(s, c->step, c->step_id, way_back ? NULL : c->step_inputs);
 	if (why == NULL && !step_is_on(s, c->target))
 		why = "is of a step that is not for this target";
+	int r = why == NULL ? find_named(s, err) : 0;
+	if (r == 0 && why == NULL)
+		r = find_named(engine_maker(e, s, c), err);
+	if (r < 0)
+		return err_wrap(err, r, "the record of change %" PRId64 " ('%s') on '%s'", c->id, c->path, et->name);
 	if (why == NULL && !is_about_its_step(e, et, s, c))
 		why = "is about a path that its step does not name";
-	if (why == NULL && change_has(c, CHANGE_FILES) &&
-	    !extra_may_touch(engine_maker(e, (struct estep *)s, c), c->extra))
+	if (why == NULL && change_has(c, CHANGE_FILES) && !extra_may_touch(engine_maker(e, s, c), c->extra))
 		why = "names a further path that its step does not name";
 	return why ? refuse(et, c, err, why) : 0;
 }

@@ -366,6 +366,7 @@ void engine_done(struct engine *e)
 		free(s->targets);
 		free(s->etargets);
 		json_decref(s->input);
+		json_decref(s->named);
 		json_decref(s->outputs);
 		arena_done(&s->arena);
 	}

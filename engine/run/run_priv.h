@@ -37,6 +37,7 @@ struct estep {
 	char *id, *display;
 	char identity[65]; /* of the input in the file, before outputs are put in */
 	json_t *input;
+	json_t *named; /* with what stands in the file that it names, once a record was compared with it; else NULL */
 	struct arena arena;
 	const void *typed;
 	bool texts, validated; /* "texts" of its object; by its type */

@@ -7,6 +7,7 @@
  * | validate | typed input                 | nothing  | rules that a schema cannot say; all faults, each with its pointer | none   |
  * | missing  | input (and what was handed over) | nothing | faults that check finds too, for when other faults end it before     | none    |
  * | check    | input, read-only targets    | reads    | all that can be known before the first change, all faults at once | none   |
+ * | named    | input                       | local files | what stands in the file that its input names, in the form of its input: a takeover undoes nothing else. NULL in *ret: nothing | nothing more than its input |
  * | begin    | input, before anything is connected | local files | may start reading in the background what the plan will need | none |
  * | plan     | input, one read-only target | reads    | the changes, from and to; none means already so                  | none    |
  * | apply    | one change, its target      | writes   | makes it; the same change twice is harmless                      | change_apply |
@@ -129,6 +130,7 @@ struct step_type {
 	void (*validate)(const struct step_context *c, struct faults *faults);
 	void (*missing)(const struct step_context *c, struct faults *faults);
 	int (*check)(const struct step_context *c, struct faults *faults, struct err *err);
+	int (*named)(const struct step_context *c, json_t **ret, struct err *err);
 	/* end: waits for the work of begin, or stops it; nothing of it is left afterwards. Always called. */
 	void (*begin)(const struct step_context *c);
 	void (*end)(const struct step_context *c);

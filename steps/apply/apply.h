@@ -7,12 +7,13 @@
 /* The step, but for its `choices`: each begins a resource_type. steps/resources.c has the product's. */
 #define APPLY_STEP                                                                                                     \
 	.info = &apply_info, .fits = apply_fits, .describe = apply_describe, .validate = apply_validate,               \
-	.check = apply_check, .plan = apply_plan, .outputs = apply_outputs, .clean = apply_clean, .back = apply_back,  \
-	.back_aside = true
+	.check = apply_check, .named = apply_named, .plan = apply_plan, .outputs = apply_outputs,                      \
+	.clean = apply_clean, .back = apply_back, .back_aside = true
 bool apply_fits(const struct step_type *type, const struct view *v);
 void apply_describe(const struct step_context *c, struct str *out);
 void apply_validate(const struct step_context *c, struct faults *faults);
 int apply_check(const struct step_context *c, struct faults *faults, struct err *err);
+int apply_named(const struct step_context *c, json_t **ret, struct err *err);
 int apply_plan(const struct step_context *c, struct view *v, struct plan *plan, struct err *err);
 int apply_outputs(const struct step_context *c, struct view *v, struct err *err);
 int apply_clean(const struct step_context *c, struct target *t, struct err *err);

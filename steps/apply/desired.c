@@ -190,6 +190,23 @@ static int check_destroy(const struct step_context *c, const char *environment, 
 	return err_hint(err, ERR_REFUSED, "nothing is destroyed unless it names the environment");
 }
 
+int apply_named(const struct step_context *c, json_t **ret, struct err *err)
+{
+	const struct apply_in *in = c->input;
+	_cleanup_(resources_done) struct resources all = {0};
+	struct faults faults = {0};
+	*ret = NULL;
+	if (in->destroy != NULL || in->file == NULL)
+		return 0;
+	int r = read_file(c, in->file, &all, &faults, err);
+	if (r == 0)
+		r = faults_to_err(&faults, NULL, err);
+	faults_done(&faults);
+	if (r == 0)
+		*ret = json_deep_copy(yaml_root(all.doc));
+	return r;
+}
+
 int apply_read(const struct step_context *c, struct resources *ret, struct faults *faults, struct err *err)
 {
 	const struct apply_in *in = c->input;

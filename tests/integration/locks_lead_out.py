@@ -18,11 +18,15 @@ class LeadOut(Case):
     def setUp(self):
         self.t = self.enterContext(Trial())
 
-    def lay(self, undo="none", **more):
-        """A deployment that changes a file and then waits until `go-on` is there."""
+    def lay(self, undo="none", resources=None, **more):
+        """A deployment that changes a file and then waits until `go-on` is there. resources: the file that holds the desired state."""
+        wanted = {"resources": [{"file": {"path": self.t.path("conf"), "content": "new"}}]}
+        if resources:
+            with open(os.path.join(self.t.src, resources), "w", encoding="utf-8") as f:
+                json.dump(wanted, f)
         wait = f"touch {self.t.path('begun')}; while [ ! -e {self.t.path('go-on')} ]; do sleep 0.02; done"
         document = {"name": "shop", "environment": "test", "targets": {"web": {"local": {}, "base": self.t.base}}, "steps": [
-            {"apply": {"resources": [{"file": {"path": self.t.path("conf"), "content": "new"}}]}},
+            {"apply": {"file": resources} if resources else wanted},
             {"run": {"command": ["sh", "-c", wait], "undo": undo}}], **more}
         self.t.write("conf", b"old")
         with open(os.path.join(self.t.src, "deploy.yml"), "w", encoding="utf-8") as f:
@@ -52,6 +56,24 @@ class LeadOut(Case):
         taken = self.t.run("recover", "deploy.yml", "--takeover", "--after", "1s")
         self.assert_exit(taken, 0)
         self.assertEqual(self.t.read("conf"), b"old", repr(taken))
+
+    def test_what_a_desired_state_file_names_is_taken_back_by_another_machine(self):
+        self.lay(undo="true", resources="state.yml")
+        self.killed("deploy", "deploy.yml", state=os.path.join(self.t.dir, "other-state"))
+        self.taken_over()
+        self.next_one_works()
+
+    def test_another_machine_takes_back_nothing_that_the_desired_state_file_does_not_name(self):
+        self.lay(undo="true", resources="state.yml")
+        self.killed("deploy", "deploy.yml", state=os.path.join(self.t.dir, "other-state"))
+        with open(os.path.join(self.t.src, "state.yml"), "w", encoding="utf-8") as f:
+            json.dump({"resources": [{"file": {"path": self.t.path("other"), "content": "new"}}]}, f)
+        taken = self.t.run("recover", "deploy.yml", "--takeover", "--after", "1s")
+        self.assert_exit(taken, 4)
+        self.assert_says(taken, "about a path that its step does not name")
+        os.remove(os.path.join(self.t.src, "state.yml"))
+        self.assert_exit(self.t.run("recover", "deploy.yml", "--takeover", "--after", "1s"), 4)
+        self.assertEqual(self.t.read("conf"), b"new")
 
     def test_the_journal_comes_to_a_machine_of_another_id(self):
         self.lay(undo="true")
