@@ -160,7 +160,8 @@ void delivery_at_start(struct listener *l, const char *user)
 		    fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		found[count].since_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-		(void)snprintf(found[count++].id, sizeof(found[0].id), "%s", entry->d_name);
+		(void)snprintf(found[count++].id, sizeof(found[0].id), "%.*s", (int)sizeof(found[0].id) - 1,
+		               entry->d_name);
 	}
 	if (dir != NULL)
 		closedir(dir);
