@@ -171,8 +171,8 @@ static void forge_free(struct forge *f)
 	                  f->faults, f->artifacts, f->caches, f->stored};
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		free(arrays[i]);
-	json_t *values[] = {f->apps,     f->complaints, f->requests,  f->events,      f->used_jti,
-	                    f->defaults, f->origins,    f->variables, f->workflow_ids};
+	json_t *values[] = {f->apps,     f->complaints, f->requests,  f->events,       f->used_jti,
+	                    f->defaults, f->origins,    f->variables, f->workflow_ids, f->run_events};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	if (f->local != NULL)
@@ -257,6 +257,7 @@ int forge_run(const struct forge_config *config, int cancel_fd, struct err *err)
 		pthread_mutex_lock(&f->lock);
 		forge_tick(f);
 		pthread_mutex_unlock(&f->lock);
+		events_begin(f);
 	}
 	forge_close(f);
 	return r;

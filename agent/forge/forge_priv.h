@@ -127,6 +127,7 @@ struct forge_run {
 	char *group;     /* concurrency; NULL */
 	bool started;    /* nothing of its group holds it any more */
 	bool cancelled;
+	int chain;                 /* so many runs led to it, each by workflow_run */
 	bool from_fork;            /* of a pull request: it reads only, and gets no secrets */
 	int attempt;               /* 1 and up */
 	json_t *attempts;          /* former ones, as REST shows them */
@@ -181,8 +182,9 @@ struct forge {
 	bool stopping;
 	int consoles; /* WebSockets that are served */
 	int64_t next_id;
-	json_t *defaults; /* the "*" entry of the secrets file */
-	json_t *apps;     /* id → public key of a GitHub App, PEM */
+	json_t *run_events; /* runs that began or ended, for workflow_run; NULL: none */
+	json_t *defaults;   /* the "*" entry of the secrets file */
+	json_t *apps;       /* id → public key of a GitHub App, PEM */
 	json_t *complaints, *requests, *events, *used_jti;
 	json_t *origins;      /* id of a comment, deployment, … → the job whose token made it */
 	json_t *variables;    /* further variables of every job message */
@@ -383,12 +385,17 @@ bool changed_paths_start(const struct forge_repo *repo, const struct workflow *w
 struct push_event {
 	const char *name, *filter, *branch; /* filter: of pull_request the action; branch: its base */
 	const char *ref, *sha, *actor;
+	const char *workflow; /* of workflow_run: the name of the one that ran; NULL */
 	const json_t *payload;
 	bool from_fork;
+	int chain; /* of the run that it comes of, and one more */
 };
 /* By its message: "[skip ci]" and the like. */
 bool push_asks_for_nothing(struct forge *f, const struct forge_repo *repo, const char *sha);
 void push_event_begin(struct forge *f, struct forge_repo *repo, const struct push_event *event);
+/* A run began (requested) or ended (completed): what waits for that begins with the next events_begin(), which is called without the lock. */
+void events_note_run(struct forge *f, const struct forge_run *run, const char *action);
+void events_begin(struct forge *f);
 /* Open pull requests from this branch have another head. Without the lock. */
 void pulls_pushed(struct forge *f, struct forge_repo *repo, const char *ref, const char *actor);
 /* Makes a run and queues its jobs unless something holds them. Takes payload and workflow; workflow NULL: faults has them. */

@@ -112,6 +112,7 @@ static void consider_file(struct forge *f, struct forge_repo *repo, const char *
 	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, "push", ref, after, payload);
 	run->before = xstrdup(before);
 	run->actor = xstrdup(actor);
+	events_note_run(f, run, "requested");
 	forge_run_note_silent_events(run);
 	if (r < 0)
 		forge_run_fail_workflow(f, run, &faults, doc, &err);
@@ -131,12 +132,15 @@ static void consider_event(struct forge *f, struct forge_repo *repo, const char 
 		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
 	_cleanup_free_ char *base = xasprintf("%s^1", event->sha); /* of a pull request's merge */
 	if (r >= 0 && (!workflow_wants(workflow, event->name, event->branch, event->filter) ||
+	               (event->workflow != NULL && !workflow_wants_run_of(workflow, event->workflow)) ||
 	               !changed_paths_start(repo, workflow, event->name, event->ref, base, event->sha)))
 		return;
 	pthread_mutex_lock(&f->lock);
 	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, event->name, event->ref, event->sha,
 	                                      json_deep_copy(event->payload));
 	run->actor = xstrdup(event->actor);
+	run->chain = event->chain;
+	events_note_run(f, run, "requested");
 	if (event->from_fork)
 		forge_run_only_reads(run);
 	if (r < 0)
@@ -229,6 +233,7 @@ int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char 
 	struct forge_run *run = forge_run_new(f, repo, TAKE(workflow), path, "workflow_dispatch", name, sha, payload);
 	run->inputs = checked;
 	run->actor = xstrdup(actor);
+	events_note_run(f, run, "requested");
 	forge_run_advance(f, run);
 	*ret = run;
 	return 0;

@@ -190,6 +190,7 @@ const struct route rest_routes[] = {
 	{"GET", "repos/+/+/check-runs/+/annotations", rest_list_annotations, 0},
 	{"GET", "repos/+/+/commits/+/check-runs", rest_list_check_runs, 0},
 	{"POST", "repos/+/+/actions/workflows/+/dispatches", rest_dispatch, 0},
+	{"POST", "repos/+/+/dispatches", events_dispatch, ROUTE_UNLOCKED},
 	{"POST", "repos/+/+/actions/runs/+/cancel", rest_cancel_run, 0},
 	{"GET", "repos/+/+/actions/runs", rest_list_runs, 0},
 	{"GET", "repos/+/+/actions/runs/+", rest_get_run, 0},

@@ -41,6 +41,7 @@ void rest_change_check_run(struct req *r);
 void rest_list_check_runs(struct req *r);
 void rest_list_annotations(struct req *r);
 void rest_dispatch(struct req *r);
+void events_dispatch(struct req *r); /* repository_dispatch; without the lock */
 void rest_cancel_run(struct req *r);
 void rest_list_runs(struct req *r);
 void rest_get_run(struct req *r);

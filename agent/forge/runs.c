@@ -117,6 +117,7 @@ static void run_complete(struct forge *f, struct forge_run *run, const char *con
 	run->conclusion = conclusion;
 	run->completed_ms = clock_wall_ms();
 	forge_event(f, "run %lld: %s", (long long)run->id, conclusion);
+	events_note_run(f, run, "completed");
 	forge_run_save(f, run);
 }
 

@@ -73,7 +73,9 @@ bool workflow_filter(const json_t *patterns, const char *name)
 	return wanted;
 }
 
-static const char *const starting[] = {"push", "pull_request", "schedule", "workflow_call", "workflow_dispatch"};
+static const char *const starting[] = {"push",          "pull_request",      "schedule",
+                                       "workflow_call", "workflow_dispatch", "repository_dispatch",
+                                       "workflow_run"};
 
 bool workflow_wants(const struct workflow *w, const char *event, const char *branch, const char *action)
 {
@@ -83,12 +85,19 @@ bool workflow_wants(const struct workflow *w, const char *event, const char *bra
 		     *ignored = json_object_get(filters, "branches-ignore");
 	if (filters == NULL)
 		return false;
+	bool some = strncmp(event, "pull_request", strlen("pull_request")) == 0; /* others have all of theirs */
 	if (action != NULL &&
-	    !(types != NULL ? workflow_filter(types, action) : one_of(action, usual, ARRAY_SIZE(usual))))
+	    (types != NULL ? !workflow_filter(types, action) : some && !one_of(action, usual, ARRAY_SIZE(usual))))
 		return false;
 	if (branch != NULL && branches != NULL)
 		return workflow_filter(branches, branch);
 	return branch == NULL || ignored == NULL || !workflow_filter(ignored, branch);
+}
+
+bool workflow_wants_run_of(const struct workflow *w, const char *name)
+{
+	const json_t *names = json_object_get(json_object_get(w->on, "workflow_run"), "workflows");
+	return names != NULL && workflow_filter(names, name);
 }
 
 bool workflow_has_path_filter(const struct workflow *w, const char *event)

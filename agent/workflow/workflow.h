@@ -78,9 +78,11 @@ const struct workflow_job *workflow_find_job(const struct workflow *w, const cha
 const char *workflow_silent_event(const struct workflow *w, size_t n);
 /* True if a push to `ref` ("refs/heads/main") starts it. Deleted refs never do. */
 bool workflow_wants_push(const struct workflow *w, const char *ref);
-/* True if it waits for pull_request with this action on this base, or for another event of that name (branch and action NULL). Path filters are
+/* True if it waits for an event of that name. branch: the base of pull_request, the branch of what ran of workflow_run; action: the type; NULL: it has none. Path filters are
  * not looked at. */
 bool workflow_wants(const struct workflow *w, const char *event, const char *branch, const char *action);
+/* True if its workflow_run waits for runs of the workflow of that name. */
+bool workflow_wants_run_of(const struct workflow *w, const char *name);
 /* The filters `paths` and `paths-ignore` of push and pull_request: whether there is one, and whether files that change let it start. */
 bool workflow_has_path_filter(const struct workflow *w, const char *event);
 bool workflow_wants_paths(const struct workflow *w, const char *event, const struct strv *changed);

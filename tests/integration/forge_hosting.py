@@ -14,8 +14,8 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from servers.forge import Forge, program
-from servers.runner import Runner, refused
+from servers.forge import Forge, ForgeError, program
+from servers.runner import Runner, plain, refused
 
 ONE_JOB = "on: push\njobs:\n  a:\n    runs-on: self-hosted\n    steps:\n      - run: 'true'\n"
 
@@ -39,6 +39,78 @@ class Case(unittest.TestCase):
 
     def expect_none(self):
         self.assertEqual(self.forge.complaints(), [])
+
+
+WAITS = """on:
+  %s
+jobs:
+  a:
+    runs-on: self-hosted
+    steps: [ { run: "true" } ]
+"""
+
+
+def event_of(job):
+    return plain(job.message["contextData"]["github"])["event"]
+
+
+class Causes(Case):
+    def runs_of(self, event, count):
+        def there():
+            found = [r for r in self.forge.runs(logs=False) if r["event"] == event]
+            return found if len(found) >= count else None
+        return self.forge.wait(f"{count} runs of {event}", there)
+
+    def send(self, body):
+        return self.forge.request("POST", "/api/v3/repos/octo/demo/dispatches", body, headers=self.forge.admin())[0]
+
+    def test_repository_dispatch_starts_what_waits_for_its_type(self):
+        self.start()
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.repo.push({".github/workflows/any.yml": WAITS % "repository_dispatch:", ".github/workflows/some.yml": WAITS % "repository_dispatch: { types: [deploy] }",
+                        ".github/workflows/push.yml": WAITS % "push: { branches: [none] }"})
+        self.assertEqual(self.send({"event_type": "deploy", "client_payload": {"version": "1.2", "deep": {"a": [1]}}}), 204)
+        runs = self.runs_of("repository_dispatch", 2)
+        for _ in runs:
+            self.run_job(runner)
+        self.assertEqual(sorted(r["path"].rsplit("/", 1)[1] for r in runs), ["any.yml", "some.yml"])
+        self.assertEqual(self.send({"event_type": "other"}), 204)
+        self.runs_of("repository_dispatch", 3)
+        job = runner.take_job()
+        job.complete("succeeded")
+        event = event_of(job)
+        self.assertEqual((event["action"], event["client_payload"], event["branch"]), ("other", None, "main"))
+        self.expect_none()
+
+    def test_a_dispatch_that_is_none_is_refused(self):
+        self.start()
+        self.push()
+        for body in ({}, {"event_type": ""}, {"event_type": "x" * 101}, {"event_type": "a", "client_payload": []}, {"event_type": "a", "client_payload": {str(i): i for i in range(11)}},
+                     {"event_type": "a", "ref": "main"}):
+            with self.assertRaises(ForgeError) as refused_:
+                self.send(body)
+            self.assertEqual(refused_.exception.status, 422, body)
+        self.assertEqual([r for r in self.forge.runs() if r["event"] == "repository_dispatch"], [])
+
+    def test_a_run_that_ends_starts_what_waits_for_its_workflow_and_a_circle_ends(self):
+        self.start()
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.repo.push({".github/workflows/behind.yml": "name: behind\n" + WAITS % "workflow_run: { workflows: [build, behind], types: [completed], branches: [main] }",
+                        ".github/workflows/other.yml": WAITS % "workflow_run: { workflows: [other] }",
+                        ".github/workflows/ci.yml": "name: build\n" + ONE_JOB})
+        self.run_job(runner, "failed")
+        for number in range(1, 4):
+            self.runs_of("workflow_run", number)
+            job = runner.take_job()
+            job.complete("succeeded")
+            event = event_of(job)
+            self.assertEqual((event["action"], event["workflow_run"]["name"], event["workflow_run"]["conclusion"]),
+                             ("completed", "build" if number == 1 else "behind", "failure" if number == 1 else "success"))
+        self.repo.push({"a": "b"}, ref="aside")
+        self.run_job(runner)
+        self.forge.wait("the end of all", lambda: all(r["conclusion"] for r in self.forge.runs(logs=False)))
+        self.assertEqual(len(self.runs_of("workflow_run", 3)), 3)
+        self.expect_none()
 
 
 class Forks(unittest.TestCase):

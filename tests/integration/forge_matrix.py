@@ -6,19 +6,9 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from servers.forge import Forge
-from servers.runner import Runner
+from servers.runner import Runner, plain
 
 STEPS = "    runs-on: self-hosted\n    steps: [{run: x}]\n"
-
-
-def plain(data):
-    """Context data without its types."""
-    if isinstance(data, dict):
-        kind = data.get("t", 0)
-        if kind in (2, 5):
-            return {e["k"]: plain(e["v"]) for e in data.get("d", [])}
-        return {1: [plain(x) for x in data.get("a", [])], 3: data.get("b", False), 4: data.get("n", 0), 0: data.get("s")}[kind]
-    return data
 
 
 class Matrix(unittest.TestCase):

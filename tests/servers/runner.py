@@ -234,6 +234,16 @@ class Job:
         return self.runner.service("POST", self.url + "completejob", body, self.token)[0]
 
 
+def plain(data):
+    """Context data without its types."""
+    if isinstance(data, dict):
+        kind = data.get("t", 0)
+        if kind in (2, 5):
+            return {e["k"]: plain(e["v"]) for e in data.get("d", [])}
+        return {1: [plain(x) for x in data.get("a", [])], 3: data.get("b", False), 4: data.get("n", 0), 0: data.get("s")}[kind]
+    return data
+
+
 def refused(call, *args, **kwargs):
     """The ForgeError that the call must end with."""
     try:
