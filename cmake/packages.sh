@@ -126,13 +126,26 @@ fetch_services() {
   rm -rf "$dir"
 }
 
-wants_compose= wants_expressions= wants_toolkit= wants_parser= wants_services=
+# GitHub's own description of its REST API; of the package one file is kept.
+openapi=/var/cache/davit-tests/github-openapi
+fetch_openapi() {
+  dir=$(mktemp -d)
+  file=package/generated/api.github.com.json
+  curl -fsSL --max-time 120 -o "$dir/package.tgz" https://registry.npmjs.org/@octokit/openapi/-/openapi-23.0.2.tgz &&
+    echo "71a18407dd5e8464f4e0525daf03deabbe65abd9287d6adc7b5d98f516cd0d0c  $dir/package.tgz" | sha256sum -c --quiet >&2 &&
+    tar -xzf "$dir/package.tgz" -C "$dir" "$file" && $as_root mkdir -p "$openapi" && $as_root cp "$dir/$file" "$openapi/" ||
+    echo "GitHub's description of its REST API cannot be fetched: the comparison with it will be skipped" >&2
+  rm -rf "$dir"
+}
+
+wants_openapi= wants_compose= wants_expressions= wants_toolkit= wants_parser= wants_services=
 if { [ "$1" = test ] || [ "$1" = stack ] || [ "$1" = homelab ]; } && ! compose_is_there; then wants_compose=yes; fi
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 if [ "$1" = test ] && [ ! -d "$toolkit/node_modules" ]; then wants_toolkit=yes; fi
 if [ "$1" = test ] && [ ! -d "$parser/node_modules" ]; then wants_parser=yes; fi
 if { [ "$1" = test ] || [ "$1" = pipeline ]; } && { command -v npm >/dev/null || [ "$1" = pipeline ]; } && ! cmp -s "$locked/package-lock.json" "$services/package-lock.json"; then wants_services=yes; fi
-[ -n "$missing$wants_compose$wants_expressions$wants_toolkit$wants_parser$wants_services" ] || exit 0
+if [ "$1" = test ] && [ ! -f "$openapi/api.github.com.json" ]; then wants_openapi=yes; fi
+[ -n "$missing$wants_openapi$wants_compose$wants_expressions$wants_toolkit$wants_parser$wants_services" ] || exit 0
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -150,4 +163,5 @@ fi
 [ -z "$wants_expressions" ] || fetch_expressions
 [ -z "$wants_toolkit" ] || fetch_toolkit
 [ -z "$wants_parser" ] || fetch_parser
+[ -z "$wants_openapi" ] || fetch_openapi
 [ -z "$wants_services" ] || fetch_services

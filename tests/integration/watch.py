@@ -16,6 +16,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.trial import DAVIT, Case, main  # noqa: E402
 from harness.waiting import alive, until  # noqa: E402
+from servers import github_openapi  # noqa: E402
 from servers.forge import Forge, ForgeError  # noqa: E402
 
 SHOP, BLOG = "acme/shop", "acme/blog"
@@ -38,6 +39,10 @@ class Watch(Case):
             (self.root / name).write_text(word)
             (self.root / name).chmod(0o600)
         self.ran = self.root / "ran"
+
+    def tearDown(self):
+        if self.forge.process:
+            self.assertEqual(github_openapi.undescribed(self.forge.requests()), [])
 
     def end_all(self):
         for process in self.running:

@@ -4,98 +4,25 @@ import json
 import os
 import re
 
+from servers.openapi import Schema
+
 SOURCE = os.environ.get("DAVIT_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 CONTRACTS = os.environ.get("DAVIT_CONTRACTS", os.path.join(os.path.realpath(SOURCE), "..", "shared", "contracts"))
 # The schema at hand leaves them out.
 OUTSIDE = re.compile(r"/instance/v1/zones/[^/]+/security_groups(/.*)?")
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "number": (int, float), "integer": int}
 
 
-class Schema:
-    def __init__(self, document):
-        self.document = document
-        self.paths = [(re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))), template, methods) for template, methods in document["paths"].items()]
-
-    def operation(self, method, path):
-        """What has no parameter there goes before what has one: …/servers/action is no server."""
-        found = [(template.count("{"), template, methods[method.lower()]) for pattern, template, methods in self.paths
-                 if pattern.fullmatch(path) and method.lower() in methods]
-        return min(found, key=lambda f: f[0])[1:] if found else (None, None)
-
-    def resolve(self, schema):
-        while "$ref" in schema:
-            target = self.document
-            for part in schema["$ref"].lstrip("#/").split("/"):
-                target = target[part.replace("~1", "/")]
-            schema = target
-        return schema
-
-    def fault(self, schema, value, where, open_enums=False):
-        """None: it fits. open_enums: of answers, which may have words that are newer."""
-        schema = self.resolve(schema)
-        if "anyOf" in schema or "oneOf" in schema:
-            faults = [self.fault(s, value, where, open_enums) for s in schema.get("anyOf", schema.get("oneOf"))]
-            return None if None in faults else faults[0]
-        for part in schema.get("allOf", []):
-            found = self.fault(part, value, where, open_enums)
-            if found:
-                return found
-        kinds = schema.get("type")
-        kinds = [kinds] if isinstance(kinds, str) else kinds or []
-        if kinds and not any(isinstance(value, TYPES[k]) and not (isinstance(value, bool) and k in ("integer", "number")) for k in kinds):
-            return f"{where}: {json.dumps(value)[:60]} is not of the type {'/'.join(kinds)}"
-        if "enum" in schema and value not in schema["enum"] and not open_enums:
-            return f"{where}: {value!r} is none of {schema['enum']}"
-        if isinstance(value, list) and "items" in schema:
-            return next(filter(None, (self.fault(schema["items"], v, f"{where}/{i}", open_enums) for i, v in enumerate(value))), None)
-        return self.object_fault(schema, value, where, open_enums) if isinstance(value, dict) else None
-
-    def object_fault(self, schema, value, where, open_enums):
-        known, rest = schema.get("properties", {}), schema.get("additionalProperties", True)
-        missing = [n for n in schema.get("required") or [] if n not in value]
-        if missing:
-            return f"{where}: {missing[0]} is missing"
-        for name, member in value.items():
-            inner = known.get(name, rest)
-            if inner is False:
-                return f"{where}/{name} is not in the schema"
-            found = self.fault(inner, member, f"{where}/{name}", open_enums) if isinstance(inner, dict) else None
-            if found:
-                return found
-        return None
-
+class Described(Schema):
     def request_fault(self, method, path, query, body, content_type):
-        template, operation = self.operation(method, path)
-        if operation is None:
-            return None if OUTSIDE.fullmatch(path) else f"{method} {path} is not in the schema"
-        parameters = {p["name"]: p for p in operation.get("parameters", []) if p["in"] == "query"}
-        for name, text in query.items():
-            if name not in parameters:
-                return f"{method} {template}: the parameter {name} is not in the schema"
-            kinds = str(self.resolve(parameters[name]["schema"]).get("type"))
-            if "integer" in kinds and not text.isdigit():
-                return f"{method} {template}: {name} is no number"
-        content = operation.get("requestBody", {}).get("content", {})
-        if body is None:
-            return f"{method} {template}: there is no body" if operation.get("requestBody", {}).get("required") else None
-        if content_type not in content:
-            return f"{method} {template} takes no body of the type {content_type}"
-        found = self.fault(content[content_type]["schema"], body, "")
-        return found and f"{method} {template}: {found}"
-
-    def answer_fault(self, method, path, status, body):
-        template, operation = self.operation(method, path)
-        answers = (operation or {}).get("responses", {})
-        content = (answers.get(str(status)) or answers.get("default") or {}).get("content", {}).get("application/json")
-        found = self.fault(content["schema"], body, "", True) if content and status < 400 else None
-        return found and f"{method} {template} answered {status}: {found}"
+        outside = OUTSIDE.fullmatch(path) and self.operation(method, path)[1] is None
+        return None if outside else super().request_fault(method, path, query, body, content_type)
 
 
 def load():
     """None: the contracts are not at hand."""
     try:
         with open(os.path.join(CONTRACTS, "scaleway-openapi.json")) as f:
-            return Schema(json.load(f))
+            return Described(json.load(f))
     except FileNotFoundError:
         return None
 

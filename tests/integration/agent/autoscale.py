@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 from harness import DAVIT, Case, run, until
+from servers import github_openapi
 
 ONE, TWO, OTHER = "acme/one", "acme/two", "mallory/one"
 BURST = """on: push
@@ -46,7 +47,8 @@ class Scaled(Case):
         return [r for r in self.forge.runners()]
 
     def clean(self):
-        """Nothing is left of any runner: at the forge, in what is kept, on the disk."""
+        """Nothing is left of any runner: at the forge, in what is kept, on the disk. Each request was one that GitHub describes."""
+        assert github_openapi.undescribed(self.forge.requests("/api/v3")) == []
         until("no registration", lambda: self.jit_runners() == [])
         until("nothing kept", lambda: self.kept() == [])
         assert list((self.agent.root / "autoscale" / "work").glob("*")) == []
