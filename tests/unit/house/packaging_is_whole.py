@@ -31,7 +31,7 @@ class Scripts(unittest.TestCase):
             with self.subTest(path=path), open(path, encoding="utf-8") as f:
                 text = f.read()
                 subprocess.run(["dash", "-n", path], check=True)
-                self.assertTrue(path.endswith("common.sh") or '. "$(dirname "$0")/common.sh"' in text)
+                self.assertTrue("\nset -eu\n" in text or '. "$(dirname "$0")/common.sh"' in text)
         with open(os.path.join(PACKAGING, "common.sh"), encoding="utf-8") as f:
             self.assertIn("\nset -eu\n", f.read())
 
@@ -128,7 +128,7 @@ class Release(unittest.TestCase):
     def test_the_scripts_it_calls_are_there(self):
         with open(WORKFLOW, encoding="utf-8") as f:
             called = re.findall(r"packaging/(\w+\.sh)", f.read())
-        self.assertEqual(sorted(set(called)), ["deb.sh", "image.sh", "reproducible.sh", "static.sh", "sums.sh"])
+        self.assertEqual(sorted(set(called)), ["actions.sh", "deb.sh", "image.sh", "reproducible.sh", "static.sh", "sums.sh"])
         self.assertTrue(all(os.access(os.path.join(PACKAGING, name), os.X_OK) for name in called))
 
 
