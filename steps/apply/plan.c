@@ -2,6 +2,7 @@
  * in allow_destroy, and always while it is protected; all refusals at once. */
 #include "steps/apply/ahead.h"
 #include "steps/apply/apply.h"
+#include "steps/apply/exchange.h"
 #include "steps/common/caps.h"
 
 enum { CONTENT_LIMIT = (64 << 20) + (128 << 10) };
@@ -449,7 +450,7 @@ int apply_plan_resources(const struct step_context *c, struct view *v, const str
 	if (r == 0)
 		r = keeping_plan(&p.keeping, c, v, from, plan, err);
 	const struct apply_in *in = c->input;
-	plan->together = (size_t)in->parallel;
+	plan->together = exchange_is_in(c->type, plan, from) ? 0 : (size_t)in->parallel;
 	keeping_done(&p.keeping);
 	str_done(&p.refused);
 	str_done(&p.allow);

@@ -89,6 +89,8 @@ struct resource_type {
 		*facts; /* attributes that it has beside its input, known with the plan; NULL at the end; NULL: none */
 	const char *const
 		*families; /* attributes of which it has several: "net" is net0, net1, …; NULL at the end; NULL: none */
+	const char *const *
+		holds; /* attributes that list what only one resource can have at a time; NULL at the end; NULL: none */
 	const char *
 		own_id; /* the attribute by which what is there is known to the API that made it: its row keeps it; NULL: none */
 	const char *const *output_names; /* of `outputs`, NULL at the end */

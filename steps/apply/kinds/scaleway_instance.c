@@ -118,9 +118,12 @@ static json_t *kept(const struct resource *r)
 	return json_pack("{s:[s]}", "instances", r->id);
 }
 
+static const char *const holds[] = {"ips", "volumes", NULL};
+
 extern const struct resource_type resource_scaleway_instance;
 const struct resource_type resource_scaleway_instance = {.choice = RESOURCE_SCALEWAY_INSTANCE_CHOICE,
                                                          .what = "scaleway_instance",
+                                                         .holds = holds,
                                                          .space = "scaleway_instance",
                                                          .validate = scaleway_validate,
                                                          .check = check,
