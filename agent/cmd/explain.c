@@ -93,13 +93,14 @@ static int tell(const struct explain_call *c, struct deployment_session *session
 	return 0;
 }
 
-static int tell_meaning(const char *code, const char *meaning)
+static int tell_page(const struct finding_page *page)
 {
 	if (!cli_json()) {
-		printf("%s: %s\n", code, meaning);
+		fputs(page->text, stdout);
 		return 0;
 	}
-	json_t *answer _cleanup_json_ = json_pack("{s:s, s:s}", "code", code, "meaning", meaning);
+	json_t *answer _cleanup_json_ =
+		json_pack("{s:s, s:s, s:s}", "code", page->code, "meaning", page->meaning, "page", page->text);
 	deployment_session_print_json(answer);
 	return 0;
 }
@@ -119,7 +120,7 @@ int cmd_explain(int argc, char **argv)
 		"explain",
 		"FILE [NAME] [options] | CODE",
 		"Where each value comes from that a deployment file would write, and which layers it hides; never the value. "
-		"With a code of `davit validate`: what it means.",
+		"With a code of `davit validate`: its page, what it means and what to write instead.",
 		options,
 		1,
 		2};
@@ -127,9 +128,9 @@ int cmd_explain(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	const char *meaning = rest.count == 1 ? finding_meaning(rest.words[0]) : NULL;
-	if (meaning != NULL && access(rest.words[0], F_OK) != 0)
-		return tell_meaning(rest.words[0], meaning);
+	const struct finding_page *page = rest.count == 1 ? finding_page_of(rest.words[0]) : NULL;
+	if (page != NULL && access(rest.words[0], F_OK) != 0)
+		return tell_page(page);
 	struct err err = ERR_INIT;
 	struct deployment_session session;
 	struct deployment_values values;

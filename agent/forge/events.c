@@ -63,10 +63,10 @@ void events_dispatch(struct req *r)
 		return;
 	const char *actor = rest_actor_of(job), *type = json_get_string(body, "event_type");
 	json_t *client = json_object_get(body, "client_payload");
-	_cleanup_json_ json_t *payload = json_pack(
-		"{s:s, s:O, s:O, s:O, s:{s:s, s:i, s:s}}", "action", type, "branch",
-		json_object_get(repository, "default_branch"), "client_payload", client != NULL ? client : json_null(),
-		"repository", repository, "sender", "login", actor, "id", 1, "type", "User");
+	_cleanup_json_ json_t *payload = json_pack("{s:s, s:O, s:O, s:O, s:{s:s, s:i, s:s}}", "action", type, "branch",
+	                                           json_object_get(repository, "default_branch"), "client_payload",
+	                                           client != NULL ? client : json_null(), "repository", repository,
+	                                           "sender", "login", actor, "id", 1, "type", "User");
 	struct push_event event = {.name = "repository_dispatch", .filter = type, .actor = actor};
 	begin_event(r->f, repo, &event, payload);
 	req_reply(r, 204);

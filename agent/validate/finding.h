@@ -19,6 +19,12 @@ struct findings {
 };
 enum { FINDINGS_MAX = 1000 };
 
+/* The page of a code, docs/findings/CODE.md: all of it, and its first sentences. NULL at the end. */
+struct finding_page {
+	const char *code, *meaning, *text;
+};
+extern const struct finding_page finding_pages[];
+const struct finding_page *finding_page_of(const char *code); /* NULL: there is none */
 /* What a code means, in Markdown; NULL: there is none. */
 const char *finding_meaning(const char *code);
 
