@@ -189,6 +189,39 @@ static void inquired(void *context, int result, struct http_response *response, 
 	free(ended);
 }
 
+static void inquiry_token_done(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct lease *j = context;
+	struct err err = ERR_INIT;
+	if (endpoint_token_read(j->renewer, result, response, failure, &err) != OAUTH_OK)
+		log_err(&err);
+	lease_complete(j);
+}
+
+/* True: it goes on with the answer. A registration that has ended (the agent is told to stop) has no token any more. */
+static bool inquire(struct lease *j)
+{
+	struct service_request q = {.url = NULL};
+	struct err err = ERR_INIT;
+	if (j->died_ms == 0 || j->inquired || j->renewer == NULL || !j->run.type->inquire(&j->run, &q))
+		return false;
+	if (j->renewer->token == NULL && !j->inquiry_token_asked) {
+		service_request_done(&q);
+		j->inquiry_token_asked = true;
+		if (endpoint_token_request(j->renewer, &j->call, inquiry_token_done, j, &err) >= 0)
+			return true;
+		log_err(&err);
+		return false;
+	}
+	j->inquired = true;
+	if (j->renewer->token == NULL) {
+		service_request_done(&q);
+		return false;
+	}
+	call_service(j->listener, &j->call, &q, j->renewer->token, inquired, j);
+	return true;
+}
+
 void lease_complete(struct lease *j)
 {
 	struct service_request q = {.url = NULL}, next = {.url = NULL};
@@ -199,12 +232,8 @@ void lease_complete(struct lease *j)
 		return;
 	}
 	j->due_ms = 0;
-	if (j->died_ms != 0 && !j->inquired && j->renewer != NULL && j->renewer->token != NULL &&
-	    j->run.type->inquire(&j->run, &q)) {
-		j->inquired = true;
-		call_service(j->listener, &j->call, &q, j->renewer->token, inquired, j);
+	if (inquire(j))
 		return;
-	}
 	if (j->run.type->prepare(&j->run, &q)) {
 		call_service(j->listener, &j->call, &q, j->run.token, complete_prepared, j);
 		return;

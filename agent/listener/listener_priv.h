@@ -139,6 +139,7 @@ struct lease {
 	int complete_index;       /* which of the requests that complete it comes next */
 	bool completes_last;      /* none follows it */
 	bool inquired;            /* the service was asked how the job stands */
+	bool inquiry_token_asked; /* for that, where its registration had none any more */
 	int tries;
 	int64_t due_ms; /* of the next try in this phase; 0: none */
 	struct run_job run;

@@ -169,19 +169,21 @@ static void rest(const struct scale *s, int cancel_fd, int64_t ms)
 		(void)poll(fds, count, (int)ms);
 }
 
-/* Idle ones end at once, the others behind their job. */
+/* Idle ones end at once, the others behind their job: a runner that is told twice cancels it, so only a second signal tells it twice. */
 static void wind_up(struct scale *s)
 {
 	struct wait w = WAIT_INIT;
 	s->stopping = true;
 	log_info("autoscale", "told to stop: %zu runners end their jobs", s->count);
-	signal_all(s);
+	cancel_reset();
 	cancel_again();
+	signal_all(s);
 	for (int tries = 0; s->count > 0 && tries < 10;) {
 		struct wait limit = wait_within(&w, 60000);
 		if (cancel_requested()) {
-			signal_all(s);
+			cancel_reset();
 			cancel_again();
+			signal_all(s);
 		}
 		clear_ended(s, &limit);
 		bool lives = false;

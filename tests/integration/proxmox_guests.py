@@ -371,11 +371,11 @@ class Servers(GuestCase):
         self.assert_says(result, "no resource of this step or an earlier one has the id 'wbe'", "did you mean 'web'?")
         self.assertEqual((p.tasks, os.path.exists(path)), ([], False))
 
-    def test_an_attribute_that_it_turns_out_not_to_have_takes_the_guest_back(self):
+    def test_an_attribute_that_it_does_not_have_is_found_before_the_guest_is_made(self):
         p = self.server()
-        _, result = self.write_address(p, "${{ resources.web.ipp }}\n", code=1)
-        self.assert_says(result, "the resource 'web' has no 'ipp'", "did you mean 'ip'?")
-        self.assertEqual(p.guests, {})
+        path, result = self.write_address(p, "${{ resources.web.ipp }}\n", code=2)
+        self.assert_says(result, "'ipp' of the resource 'web' (lxc) is no attribute of it", "did you mean 'ip'?")
+        self.assertEqual((p.tasks, os.path.exists(path)), ([], False))
 
 
 if __name__ == "__main__":
