@@ -1,7 +1,7 @@
 #!/bin/sh
-# packages.sh build|run|stack|pipeline|fleet|homelab|test: installs the Debian packages that are missing for building davit, for the quickstart, for the
-# examples with a Compose stack, with a whole pipeline, with two machines and with a homelab, or for the tests. With sudo when not root. On another
-# distribution it names the packages and stops.
+# packages.sh build|run|stack|pipeline|fleet|homelab|test|static|image: installs the Debian packages that are missing for building davit, for the quickstart,
+# for the examples with a Compose stack, with a whole pipeline, with two machines and with a homelab, for the tests, or for the static programs and the
+# image (packaging/). With sudo when not root. On another distribution it names the packages and stops.
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
@@ -32,7 +32,9 @@ pipeline) wanted=$pipeline ;;
 fleet) wanted=$fleet ;;
 homelab) wanted=$homelab ;;
 test) wanted=$test ;;
-*) echo "usage: packages.sh build|run|stack|pipeline|fleet|homelab|test" >&2; exit 2 ;;
+static) wanted=$static ;;
+image) wanted=$image ;;
+*) echo "usage: packages.sh build|run|stack|pipeline|fleet|homelab|test|static|image" >&2; exit 2 ;;
 esac
 wanted=$(echo $wanted)
 

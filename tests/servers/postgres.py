@@ -60,14 +60,15 @@ class Postgres:
         options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.dir} -c fsync=off " + " ".join(f"-c {s}" for s in self.settings)
         self._as_owner(self.bin + "/pg_ctl", "-D", self.data, "-w", "-l", self.log, "-o", options, "start")
 
-    def secure(self, certificate, key):
-        """It offers TLS from its next start on."""
-        for path, name in ((certificate, "server.crt"), (key, "server.key")):
+    def secure(self, certificate, key, clients=None):
+        """It offers TLS from its next start on. clients: the authority of certificates that let in, where pg_hba.conf asks for one."""
+        files = {"server.crt": certificate, "server.key": key, **({"clients.crt": clients} if clients else {})}
+        for name, path in files.items():
             goal = shutil.copy(path, os.path.join(self.data, name))
             os.chmod(goal, 0o600)
             if os.geteuid() == 0:
                 shutil.chown(goal, "postgres")
-        self.settings = (*self.settings, "ssl=on")
+        self.settings = (*self.settings, "ssl=on", *(["ssl_ca_file=clients.crt"] if clients else []))
 
     def stop(self, mode="immediate"):
         self._as_owner(self.bin + "/pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,20 @@ class Release(unittest.TestCase):
             called = re.findall(r"packaging/(\w+\.sh)", f.read())
         self.assertEqual(sorted(set(called)), ["actions.sh", "deb.sh", "image.sh", "reproducible.sh", "static.sh", "sums.sh"])
         self.assertTrue(all(os.access(os.path.join(PACKAGING, name), os.X_OK) for name in called))
+
+    def test_the_packages_it_asks_for_are_of_a_kind_that_there_is(self):
+        with open(WORKFLOW, encoding="utf-8") as f:
+            kinds = set(re.findall(r"packages\.sh (\w+)", f.read()))
+        self.assertTrue({"static", "image"} <= kinds, kinds)
+        for kind in kinds:
+            # Where there is no apt, it names what it would install.
+            with tempfile.TemporaryDirectory() as folder:
+                for tool in ("uname", "dirname"):
+                    os.symlink(shutil.which(tool), os.path.join(folder, tool))
+                done = subprocess.run(["/bin/sh", os.path.join(SOURCE, "cmake", "packages.sh"), kind], capture_output=True, text=True, check=False, env={"PATH": folder})
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("This is no Debian.", done.stderr, kind)
+            self.assertIn(" ca-certificates gcc ", done.stderr.replace("\n", " "))
 
 
 if __name__ == "__main__":
