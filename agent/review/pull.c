@@ -102,12 +102,11 @@ int review_pull_tell(struct deployment_session *s, const struct invocation *job,
                      const struct engine_result *result, const struct err *why, struct err *err)
 {
 	const struct review_plan plan = plan_of(job, deployment);
-	const char *state = store_dir(s->store);
-	int r = review_plan_drop(state, &plan, err);
+	int r = review_plan_drop(s->store, &plan, err);
 	if (r == 0)
 		r = put_comment(s, job, &plan, result, why, err);
 	if (r == 0 && result->exit_status == 0)
-		r = review_plan_keep(state, &plan, result->digest, result->planned, err);
+		r = review_plan_keep(s->store, &plan, result->digest, result->planned, err);
 	return r;
 }
 
@@ -127,7 +126,7 @@ int review_pull_expect(struct deployment_session *s, const struct invocation *jo
 	struct review_plan plan = plan_of(job, deployment);
 	plan.number = pull.number;
 	plan.head = pull.head;
-	r = review_plan_find(store_dir(s->store), &plan, ret, err);
+	r = review_plan_find(s->store, &plan, ret, err);
 	if (r < 0)
 		return r;
 	s->options.expect_digest = json_get_string(*ret, "digest");

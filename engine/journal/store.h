@@ -54,6 +54,15 @@ int store_unseal(struct store *s, const char *id, struct str *out, struct err *e
 int store_seal_erase(struct store *s, const char *id, struct err *err);              /* absent is fine */
 int store_seal_sweep(struct store *s, struct err *err);
 
+/* Plans of pull requests (docs/semantics.md 10), sealed, readable by every machine of the journal. name: STORE_PLAN_REPOSITORY digits that all plans
+ * of a repository share, a '-' and 32 more. At most 60 of a repository and 300 in all stay, for STORE_PLAN_DAYS. */
+enum { STORE_PLAN_DAYS = 30, STORE_PLAN_REPOSITORY = 16, STORE_PLAN_NAME = STORE_PLAN_REPOSITORY + 1 + 32 + 1 };
+/* In place of the one of that name. */
+int store_plan_keep(struct store *s, const char *name, const void *data, size_t len, struct err *err);
+/* ERR_NOT_FOUND; ERR_AUTH: it is not what store_plan_keep was given for that name. */
+int store_plan_read(struct store *s, const char *name, struct str *out, struct err *err);
+int store_plan_drop(struct store *s, const char *name, struct err *err); /* absent is fine */
+
 int store_deployment_add(struct store *s, const json_t *deployment, struct err *err);
 /* ERR_EXISTS-like: ERR_LOCKED when name.environment has one that holds locks (ret_holder: its id, the caller's). */
 int store_lock(struct store *s, const char *name, const char *environment, const char *id, char **ret_holder,

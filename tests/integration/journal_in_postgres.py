@@ -30,11 +30,17 @@ class InPostgres(Case):
     def machine(self, url=None):
         return Machine(self.t, "state", url or self.journal.url())
 
+    def suite(self, name):
+        done = subprocess.run([os.path.join(BUILD, "tests", name)], env={**os.environ, "DAVIT_TEST_JOURNAL": self.journal.url()},
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
     def test_it_keeps_to_what_every_journal_keeps_to(self):
-        suite = subprocess.run([os.path.join(BUILD, "tests", "test_store")], env={**os.environ, "DAVIT_TEST_JOURNAL": self.journal.url()},
-                               capture_output=True, text=True, check=False)
-        self.assertEqual(suite.returncode, 0, suite.stdout + suite.stderr)
-        self.assertNotIn("SKIPPED", suite.stdout + suite.stderr)
+        self.assertNotIn("SKIPPED", self.suite("test_store"))
+
+    def test_it_keeps_plans_as_files_do_and_for_every_machine_of_it(self):
+        self.assertEqual(self.suite("test_agent_review_plan").count("[  SKIPPED ] what_lies_there_is_sealed"), 2)
 
     def test_a_deployment_goes_on_once_the_server_is_back(self):
         machine = self.machine()

@@ -121,6 +121,7 @@ static const struct {
              {"55P03", ERR_TIMEOUT},
              {"57", ERR_TIMEOUT},
              {"25006", ERR_PERMISSION},
+             {"42P01", ERR_UNSUPPORTED},
              {"42501", ERR_PERMISSION},
              {"28", ERR_AUTH}};
 
@@ -147,6 +148,8 @@ static int failed(struct postgres_link *l, const PGresult *result, struct err *e
 		err->retryable = is_in_the_way(state);
 	if (code == ERR_NO_SPACE)
 		err_hint(err, code, "free some space on the database server");
+	if (code == ERR_UNSUPPORTED)
+		err_hint(err, code, "an earlier davit made this journal: `davit journal use URL` adds what it lacks");
 	if (strcmp(state, "25006") == 0)
 		err_hint(
 			err, code,

@@ -36,6 +36,11 @@ static const char tables[] =
 	" PRIMARY KEY(scope, target, key));"
 	"CREATE TABLE davit.sealed(deployment text PRIMARY KEY, data text NOT NULL)";
 
+/* What the journals of the first programs did not have: made by the next `davit journal use`, whichever machine's it is. */
+static const char later_tables[] =
+	"SET LOCAL client_min_messages TO warning;"
+	"CREATE TABLE IF NOT EXISTS davit.plan(name text PRIMARY KEY, made_ms bigint NOT NULL, data text NOT NULL)";
+
 static int check_facts(struct postgres *p, const struct postgres_link_rows *rows, struct err *err)
 {
 	const char *version = postgres_link_text(rows, 0, 0), *encoding = postgres_link_text(rows, 0, 1),
@@ -133,6 +138,8 @@ static int make(struct postgres *p, const char *key_check, struct err *err)
 		r = postgres_link_run(&p->link, "CREATE SCHEMA davit", NULL, 0, NULL, err);
 	if (r == 0 && postgres_link_text(&there, 0, 1) == NULL)
 		r = fill(p, key_check, err);
+	if (r == 0)
+		r = postgres_link_run(&p->link, later_tables, NULL, 0, NULL, err);
 	return r;
 }
 
