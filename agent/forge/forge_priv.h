@@ -122,10 +122,11 @@ struct forge_run {
 	struct workflow *workflow; /* NULL: the file has faults */
 	char *path, *name, *title;
 	char *event, *ref, *sha, *before;
-	json_t *payload; /* github.event */
-	json_t *inputs;  /* NULL: none */
-	char *group;     /* concurrency; NULL */
-	bool started;    /* nothing of its group holds it any more */
+	json_t *payload;  /* github.event */
+	json_t *inputs;   /* NULL: none */
+	char *group;      /* concurrency; NULL */
+	bool started;     /* nothing of its group holds it any more */
+	bool in_progress; /* a job of this attempt has begun */
 	bool cancelled;
 	int chain;                 /* so many runs led to it, each by workflow_run */
 	bool from_fork;            /* of a pull request: it reads only, and gets no secrets */
@@ -393,7 +394,7 @@ struct push_event {
 /* By its message: "[skip ci]" and the like. */
 bool push_asks_for_nothing(struct forge *f, const struct forge_repo *repo, const char *sha);
 void push_event_begin(struct forge *f, struct forge_repo *repo, const struct push_event *event);
-/* A run began (requested) or ended (completed): what waits for that begins with the next events_begin(), which is called without the lock. */
+/* A run was made (requested), its first job began (in_progress), or it ended (completed): what waits for that begins with the next events_begin(), which is called without the lock. */
 void events_note_run(struct forge *f, const struct forge_run *run, const char *action);
 void events_begin(struct forge *f);
 /* Open pull requests from this branch have another head. Without the lock. */
@@ -429,6 +430,8 @@ struct forge_job *forge_job_for_runner(struct forge *f, const struct forge_runne
 bool forge_runner_serves(const struct forge_runner *runner, const struct forge_repo *repo);
 /* The job message, made when it is acquired (tokens included). */
 void forge_job_make_message(struct forge *f, struct forge_job *job);
+/* A runner has it now: its message is made, and its run is in progress. */
+void forge_job_begin(struct forge *f, struct forge_job *job);
 json_t *forge_run_github_context(struct forge *f, const struct forge_run *run, const struct forge_job *job);
 struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct forge_call *call,
                                 const struct workflow_job *def);

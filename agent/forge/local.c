@@ -99,11 +99,9 @@ json_t *forge_local_take(struct forge *f)
 	pthread_mutex_lock(&f->lock);
 	struct forge_job *job = first_queued(run_of(f));
 	if (job != NULL) {
-		job->state = JOB_RUNNING;
-		job->acquired_ms = clock_wall_ms();
+		forge_job_begin(f, job);
 		job->renewed = true; /* nothing can lose it: its worker is a child of this process */
 		job->locked_until_ms = INT64_MAX;
-		forge_job_make_message(f, job);
 		taken = json_pack("{s:s, s:s, s:O}", "job_id", job->job_id, "name", job->name, "message", job->message);
 	}
 	pthread_mutex_unlock(&f->lock);

@@ -99,7 +99,7 @@ void rerun_begin(struct forge *f, struct forge_run *run, struct forge_job *only,
 	run->attempt++;
 	replace_jobs(f, run, only != NULL ? top_of(only) : NULL, all);
 	run->conclusion = NULL;
-	run->cancelled = run->started = false;
+	run->cancelled = run->started = run->in_progress = false;
 	run->completed_ms = 0;
 	run->started_ms = clock_wall_ms();
 	forge_event(f, "run %lld of %s: attempt %d", (long long)run->id, run->repo->full_name, run->attempt);

@@ -147,6 +147,16 @@ void forge_job_end_early(struct forge *f, struct forge_job *job, const char *con
 }
 
 /* Asks a runner to end its job; a job that is not given out yet ends here. */
+void forge_job_begin(struct forge *f, struct forge_job *job)
+{
+	job->state = JOB_RUNNING;
+	job->acquired_ms = clock_wall_ms();
+	forge_job_make_message(f, job);
+	if (!job->run->in_progress)
+		events_note_run(f, job->run, "in_progress");
+	job->run->in_progress = true;
+}
+
 static void job_cancel(struct forge *f, struct forge_job *job)
 {
 	if (job->state == JOB_QUEUED)

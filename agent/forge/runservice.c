@@ -81,9 +81,7 @@ static void acquire_job(struct req *r)
 	if (f->config.acknowledge && !job->acknowledged && !was_disturbed(f, "acknowledge"))
 		req_complain(r, "the message asked for an acknowledgement before the job is acquired; there was none");
 	if (job->state != JOB_RUNNING) {
-		job->state = JOB_RUNNING;
-		job->acquired_ms = clock_wall_ms();
-		forge_job_make_message(f, job);
+		forge_job_begin(f, job);
 		forge_event(f, "job %s of run %lld acquired by %s", job->name, (long long)job->run->id,
 		            t->runner->name);
 	}

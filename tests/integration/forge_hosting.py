@@ -113,6 +113,30 @@ class Causes(Case):
         self.expect_none()
 
 
+    def test_a_run_in_progress_is_told_once_when_its_first_job_begins_and_again_by_a_second_attempt(self):
+        self.start()
+        runner = Runner(self.forge, "octo/demo").ready()
+        two = "jobs: { a: { runs-on: self-hosted, steps: [{ run: x }] }, b: { needs: a, runs-on: self-hosted, steps: [{ run: x }] } }\n"
+        self.repo.push({".github/workflows/behind.yml": WAITS % "workflow_run: { workflows: [build], types: [in_progress] }",
+                        ".github/workflows/ci.yml": "name: build\non: { push: { branches: [main] } }\n" + two})
+        first = runner.take_job()
+        self.runs_of("workflow_run", 1)
+        first.complete("failed")
+        job = runner.take_job()                 # of the run that waited: `b` is not run, since `a` has failed
+        job.complete("succeeded")
+        event = event_of(job)
+        self.assertEqual((event["action"], event["workflow_run"]["name"]), ("in_progress", "build"))
+        build = [r for r in self.forge.runs(logs=False) if r["event"] == "push"][0]
+        self.forge.request("POST", f"/api/v3/repos/octo/demo/actions/runs/{build['id']}/rerun", headers=self.forge.admin())
+        again = runner.take_job()
+        self.runs_of("workflow_run", 2)
+        again.complete("succeeded")
+        for _ in ("b", "what the second attempt started"):
+            self.run_job(runner)
+        self.assertEqual(len(self.runs_of("workflow_run", 2)), 2)
+        self.expect_none()
+
+
 class Forks(unittest.TestCase):
     def test_a_pull_request_from_a_fork_gets_no_secrets_and_a_token_that_only_reads(self):
         with Forge(repos=["octo/demo", "mallory/demo"], options=["--poll", "300ms"]) as forge:
