@@ -1,11 +1,8 @@
-#include "agent/api/api.h"
+#include "agent/api/api_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "agent/service/wire.h"
 #include "base/core/clock.h"
@@ -14,7 +11,6 @@
 enum {
 	ANSWER_MAX = 8 << 20,
 	TIMEOUT_MS = 30000,
-	TOKEN_MAX = 8192,
 	KNOWN_MAX = 256, /* answers that are kept */
 	ETAG_MAX = 512,
 	SECONDARY_MS = 60 * 1000, /* where the service gives no time */
@@ -31,7 +27,7 @@ struct known {
 struct api {
 	struct http *http;
 	char *base;
-	struct str authorization;
+	struct access *access;
 	int64_t until_mono_ms; /* nothing is asked before; 0 */
 	int refusals;          /* in a row, without a time */
 	struct known known[KNOWN_MAX];
@@ -39,42 +35,29 @@ struct api {
 	uint64_t uses;
 };
 
-struct api *api_new(struct http *http, const char *base, const char *token)
+struct api *api_new(struct http *http, const char *base, struct access *access)
 {
 	struct api *a = xcalloc(1, sizeof(*a));
-	a->http = http;
-	a->base = xstrdup(base);
-	a->authorization = (struct str)STR_SECRET_INIT(16 << 10);
-	str_appendf(&a->authorization, "Authorization: Bearer %s", token);
+	*a = (struct api){.http = http, .base = xstrdup(base), .access = access};
 	return a;
 }
 
-int api_read_token(const char *path, struct str *ret, struct err *err)
+int api_open(struct http *http, const char *base, const struct api_access *given, struct api **ret, struct err *err)
 {
-	struct stat st;
-	const char *given = getenv("GITHUB_TOKEN");
-	if (path == NULL && given != NULL && *given != '\0') {
-		str_append(ret, given);
-		return 0;
-	}
-	if (path == NULL) {
-		int r = err_set(err, ERR_INVALID, "there is no token");
-		return err_hint(
-			err, r,
-			"name a file that holds one: token_file: /etc/davit/watch-token (0600), or set GITHUB_TOKEN");
-	}
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_errno(err, errno, "open the token's file %s", path);
-	if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
-		int r = err_set(err, ERR_PERMISSION, "the token's file %s can be read by others", path);
-		return err_hint(err, r, "chmod 600 %s", path);
-	}
-	int r = fs_read_fd(fd, path, TOKEN_MAX, ret, err);
-	if (r < 0)
-		return r;
-	str_truncate(ret, strcspn(str_peek(ret), " \t\r\n"));
-	return ret->len > 0 ? 0 : err_set(err, ERR_INVALID, "the token's file %s is empty", path);
+	struct access *access = NULL;
+	int r = access_new(http, base, given, &access, err);
+	*ret = r < 0 ? NULL : api_new(http, base, access);
+	return r;
+}
+
+bool api_is_app(const struct api *a)
+{
+	return access_is_app(a->access);
+}
+
+void api_set_owner(struct api *a, const char *owner)
+{
+	access_set_owner(a->access, owner);
 }
 
 static void forget(struct known *k)
@@ -91,7 +74,7 @@ void api_free(struct api *a)
 		return;
 	for (size_t i = 0; i < a->known_count; i++)
 		forget(&a->known[i]);
-	str_done(&a->authorization);
+	access_free(a->access);
 	free(a->base);
 	free(a);
 }
@@ -166,23 +149,28 @@ static bool number_of(const struct http_response *response, const char *header, 
 	return text != NULL && str_parse_i64(text, 0, INT64_MAX / 1000, ret);
 }
 
-/* "Mon, 30 Nov 2026 09:00:00 GMT": the service's own clock tells how far away its times are, whatever ours says. */
-static int64_t their_now(const struct http_response *response)
+int64_t api_date(const char *date)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	const char *date = http_header(response, "Date");
 	char month[4] = "", text[CLOCK_TEXT_SIZE];
 	int day = 0, year = 0, hour = 0, minute = 0, second = 0;
 	int64_t ms = 0;
 	if (date == NULL ||
 	    sscanf(date, "%*3s, %2d %3s %4d %2d:%2d:%2d", &day, month, &year, &hour, &minute, &second) != 6)
-		return clock_wall_ms() / 1000;
+		return -1;
 	const char *at = strstr(months, month);
 	if (at == NULL || strlen(month) != 3)
-		return clock_wall_ms() / 1000;
+		return -1;
 	(void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ", year, (int)(at - months) / 3 + 1, day,
 	               hour, minute, second);
-	return (clock_parse_rfc3339(text, &ms) < 0 ? clock_wall_ms() : ms) / 1000;
+	return clock_parse_rfc3339(text, &ms) < 0 ? -1 : ms / 1000;
+}
+
+/* The service's own clock tells how far away its times are, whatever ours says. */
+static int64_t their_now(const struct http_response *response)
+{
+	int64_t now = api_date(http_header(response, "Date"));
+	return now >= 0 ? now : clock_wall_ms() / 1000;
 }
 
 static bool says_limit(const json_t *body)
@@ -239,9 +227,8 @@ static int refused(const struct http_response *response, const char *what, bool 
 	return code;
 }
 
-/* path NULL: the answer is not kept. */
-static int read_answer(struct api *a, const char *path, const struct http_response *response, const char *what,
-                       struct api_answer *ret, struct err *err)
+int api_read(struct api *a, const char *path, const struct http_response *response, const char *what,
+             struct api_answer *ret, struct err *err)
 {
 	struct known *known = find(a, path);
 	long long seconds = 0;
@@ -269,16 +256,15 @@ static int read_answer(struct api *a, const char *path, const struct http_respon
 	return 0;
 }
 
-static int call(struct api *a, const char *method, const char *path, const json_t *body, struct wait *w,
-                struct api_answer *ret, struct err *err)
+static int call_once(struct api *a, const char *method, const char *path, const json_t *body, struct wait *w,
+                     struct api_answer *ret, struct err *err)
 {
 	bool get = strcmp(method, "GET") == 0;
 	const struct known *known = get ? find(a, path) : NULL;
 	_cleanup_free_ char *url = xasprintf("%s%s", a->base, path), *text = body != NULL ? json_text(body) : NULL,
 			    *etag = known != NULL ? xasprintf("If-None-Match: %s", known->etag) : NULL,
 			    *what = xasprintf("%s %.*s", method, (int)strcspn(path, "?"), path);
-	const char *headers[6] = {str_peek(&a->authorization), "Accept: application/vnd.github+json",
-	                          "X-GitHub-Api-Version: 2022-11-28"};
+	const char *headers[6] = {NULL, "Accept: application/vnd.github+json", "X-GitHub-Api-Version: 2022-11-28"};
 	size_t count = 3;
 	if (text != NULL)
 		headers[count++] = "Content-Type: application/json";
@@ -296,8 +282,21 @@ static int call(struct api *a, const char *method, const char *path, const json_
 	_cleanup_(http_response_done) struct http_response response = {0};
 	int r = may_ask(a, err);
 	if (r == 0)
+		r = access_header(a->access, path, w, &headers[0], err);
+	if (r == 0)
 		r = http_perform(a->http, &request, w, &response, err);
-	return r < 0 ? err_wrap(err, r, "%s", what) : read_answer(a, get ? path : NULL, &response, what, ret, err);
+	return r < 0 ? err_wrap(err, r, "%s", what) : api_read(a, get ? path : NULL, &response, what, ret, err);
+}
+
+/* A token of an App's may end before its time: once more with a new one. */
+static int call(struct api *a, const char *method, const char *path, const json_t *body, struct wait *w,
+                struct api_answer *ret, struct err *err)
+{
+	int r = call_once(a, method, path, body, w, ret, err);
+	if (r >= 0 || err->foreign != 401 || !access_refused(a->access, path))
+		return r;
+	err_clear(err);
+	return call_once(a, method, path, body, w, ret, err);
 }
 
 int api_get(struct api *a, const char *path, struct wait *w, struct api_answer *ret, struct err *err)
@@ -329,7 +328,7 @@ int api_download(struct api *a, const char *path, int fd, int64_t max, int64_t t
                  struct err *err)
 {
 	_cleanup_free_ char *url = xasprintf("%s%s", a->base, path), *what = xasprintf("download %s", path);
-	const char *headers[] = {str_peek(&a->authorization), "X-GitHub-Api-Version: 2022-11-28", NULL};
+	const char *headers[] = {NULL, "X-GitHub-Api-Version: 2022-11-28", NULL};
 	struct sink sink = {.fd = fd, .left = max};
 	struct http_request request = {.url = url,
 	                               .headers = headers,
@@ -340,9 +339,13 @@ int api_download(struct api *a, const char *path, int fd, int64_t max, int64_t t
 	_cleanup_(http_response_done) struct http_response response = {0};
 	int r = may_ask(a, err);
 	if (r == 0)
+		r = access_header(a->access, path, w, &headers[0], err);
+	if (r == 0)
 		r = http_perform(a->http, &request, w, &response, err);
 	if (r < 0)
 		return err_wrap(err, r, "%s", what);
+	if (response.status == 401)
+		(void)access_refused(a->access, path);
 	bool limited = heed_limits(a, &response, NULL);
 	return response.status >= 200 && response.status <= 299 ? 0 : refused(&response, what, limited, err);
 }

@@ -1,15 +1,23 @@
 /* GitHub's REST for programs that watch it for long: what is known already is asked for by its ETag, so that an answer that did not change (304)
  * counts against no limit, and a service that says "too much" is left alone until the time that it names. One of these stands for one
- * token. Source: GitHub's "Best practices for using the REST API" and "Rate limits for the REST API" (2022-11-28). */
+ * token, or for one App. Source: GitHub's "Best practices for using the REST API" and "Rate limits for the REST API" (2022-11-28). */
 #pragma once
 #include "base/data/json.h"
 #include "base/net/http.h"
 
 struct api;
-/* From a file that only its owner can read; path NULL: from GITHUB_TOKEN. ret: wipe. */
-int api_read_token(const char *path, struct str *ret, struct err *err);
-/* base: "https://api.github.com", "https://HOST/api/v3". token: copied, and wiped at the end. */
-struct api *api_new(struct http *http, const char *base, const char *token);
+/* Who asks: a token, or a GitHub App, which gets a token of its installation at the owner of what is asked for, with no other rights than these, and
+ * another one before that ends. The files must be their owner's alone. */
+struct api_access {
+	const char *token_file;       /* NULL: GITHUB_TOKEN */
+	const char *app_id, *app_key; /* the file of its private key, PEM; NULL, NULL: a token */
+	const char *const *rights;    /* of an App's tokens: "actions", "read", …, NULL */
+};
+/* base: "https://api.github.com", "https://HOST/api/v3". */
+int api_open(struct http *http, const char *base, const struct api_access *access, struct api **ret, struct err *err);
+bool api_is_app(const struct api *a);
+/* Of an App: at whom it is installed, for paths that name no repository. */
+void api_set_owner(struct api *a, const char *owner);
 void api_free(struct api *a);
 void api_freep(struct api **a);
 

@@ -47,6 +47,9 @@ int agent_autoscale(int argc, char **argv)
 		{"interval", 0, CLI_TEXT, &given.interval, "D", "how often it asks; default: 30s"},
 		{"token-file", 0, CLI_TEXT, &scale.token_file, "FILE",
 	         "a token (0600) that may read actions and administer runners; default: GITHUB_TOKEN"},
+		{"app-id", 0, CLI_TEXT, &scale.app_id, "ID", "a GitHub App in the token's place, with --app-key"},
+		{"app-key", 0, CLI_TEXT, &scale.app_key, "FILE", "the App's private key (0600, PEM)"},
+		{"json", 0, CLI_FLAG, &scale.json, NULL, "print a JSON object a line for what happens"},
 		{"policy", 0, CLI_TEXT, &scale.policy, "FILE", "as of `agent run`"},
 		{"worker-user", 0, CLI_TEXT, &scale.worker_user, "U", "as of `agent run`"},
 		{0}};

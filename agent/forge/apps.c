@@ -1,5 +1,5 @@
-/* GitHub Apps: one says who it is by a JWT of its own, and gets tokens of its installation, which here may do nothing but administer runners. */
-#include "agent/forge/forge_priv.h"
+/* GitHub Apps: one says who it is by a JWT of its own, and gets tokens of its installation, which may do what was asked for. */
+#include "agent/forge/rest_priv.h"
 #include "base/core/clock.h"
 #include "base/secret/base64.h"
 
@@ -11,7 +11,7 @@ enum { LIFE_MS = 3600 * 1000, LIFE_MAX_S = 600, CLOCK_ALLOWANCE_S = 60 };
 
 static EVP_PKEY *key_of(const struct forge *f, const char *app)
 {
-	const char *pem = app != NULL ? json_get_string(f->apps, app) : NULL;
+	const char *pem = app != NULL ? json_get_string(json_get_object(f->apps, app), "public_key") : NULL;
 	BIO *bio = pem != NULL ? BIO_new_mem_buf(pem, (int)strlen(pem)) : NULL;
 	EVP_PKEY *key = bio != NULL ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
 	BIO_free(bio);
@@ -48,6 +48,16 @@ static const char *fault_of(struct req *r)
 	               : NULL;
 }
 
+/* The one whose JWT the request has, which fits: need_app(). Borrowed. */
+static json_t *app_of(struct req *r)
+{
+	const char *header = req_header(r, "Authorization"), *one = header != NULL ? strchr(header, '.') : NULL,
+		   *two = one != NULL ? strchr(one + 1, '.') : NULL;
+	_cleanup_json_ json_t *claims = two != NULL ? jwt_part(one + 1, (size_t)(two - one - 1)) : NULL;
+	const char *app = json_get_string(claims, "iss");
+	return app != NULL ? json_object_get(r->f->apps, app) : NULL;
+}
+
 static bool need_app(struct req *r)
 {
 	const char *fault = fault_of(r);
@@ -60,6 +70,10 @@ static bool need_app(struct req *r)
 static const struct forge_repo *repo_of(struct req *r)
 {
 	const char *name = strstr(r->path, "/repos/") != NULL ? r->args[1] : NULL;
+	if (strstr(r->path, "/users/") != NULL && !json_get_bool(app_of(r), "person", false))
+		return NULL;
+	if (strstr(r->path, "/orgs/") != NULL && json_get_bool(app_of(r), "person", false))
+		return NULL;
 	for (size_t i = 0; i < r->f->repo_count; i++)
 		if (strcasecmp(r->f->repos[i]->owner, r->args[0]) == 0 &&
 		    (name == NULL || strcasecmp(r->f->repos[i]->name, name) == 0))
@@ -89,6 +103,23 @@ static const struct forge_repo *installed(struct req *r)
 	return NULL;
 }
 
+/* "read" or "write" of things that the App was given itself. */
+static bool may_ask_for(const json_t *app, const json_t *permissions)
+{
+	const json_t *own = json_get_object(app, "permissions");
+	const char *name;
+	json_t *level;
+	json_object_foreach((json_t *)(uintptr_t)permissions, name, level)
+	{
+		const char *asked = json_string_value(level), *given = json_get_string(own, name);
+		bool fits = asked != NULL && (strcmp(asked, "read") == 0 || strcmp(asked, "write") == 0);
+		if (!fits ||
+		    (own != NULL && (given == NULL || (strcmp(given, asked) != 0 && strcmp(given, "write") != 0))))
+			return false;
+	}
+	return json_object_size(permissions) > 0;
+}
+
 static void access_token(struct req *r)
 {
 	if (!need_app(r))
@@ -99,39 +130,74 @@ static void access_token(struct req *r)
 		req_reply_error(r, 404, "Not Found");
 	if (body == NULL)
 		return;
-	const json_t *permissions = json_get_object(body, "permissions");
-	const char *of_repo = json_get_string(permissions, "administration"),
-		   *of_owner = json_get_string(permissions, "organization_self_hosted_runners");
-	const char *name = json_string_value(json_array_get(json_get_array(body, "repositories"), 0));
-	if (json_object_size(permissions) != 1 || (of_repo == NULL) == (of_owner == NULL) ||
-	    (of_repo != NULL && name == NULL))
-		req_complain(r, "a token for runners needs one right, and of a repository its name");
-	struct forge_token *t = token_new(r->f, TOKEN_APP, LIFE_MS, NULL);
-	t->scope = of_repo != NULL && name != NULL ? xasprintf("repos/%s/%s", repo->owner, name)
-	                                           : xasprintf("orgs/%s", repo->owner);
+	json_t *permissions = json_object_get(body, "permissions"), *app = app_of(r);
+	if (!json_is_object(permissions))
+		req_complain(r, "a token that names no permissions may do all that the App may");
+	if (!may_ask_for(app, permissions)) {
+		req_reply_error(r, 422, "The permissions requested are not granted to this installation.");
+		return;
+	}
+	struct forge_token *t = token_new(r->f, TOKEN_APP, json_get_int(app, "life_ms", LIFE_MS), NULL);
+	t->scope = xstrdup(repo->owner);
+	t->permissions = json_incref(permissions);
+	t->repositories = json_incref(json_object_get(body, "repositories"));
 	char time[CLOCK_TEXT_SIZE];
 	req_reply_json(r, 201,
-	               json_pack("{s:s, s:s}", "token", t->text, "expires_at", clock_rfc3339(t->expires_ms, time)));
+	               json_pack("{s:s, s:s, s:O}", "token", t->text, "expires_at", clock_rfc3339(t->expires_ms, time),
+	                         "permissions", permissions));
 }
 
-/* {"id": "12", "public_key": PEM} */
+bool app_token_has(const struct forge_token *t, const char *owner, const char *name)
+{
+	bool has = t->repositories == NULL || name == NULL;
+	size_t i;
+	json_t *one;
+	json_array_foreach(t->repositories, i, one) has =
+		has || (json_is_string(one) && strcasecmp(json_string_value(one), name) == 0);
+	return has && strcasecmp(t->scope, owner) == 0;
+}
+
+/* The repositories that the token can reach. */
+static void reachable(struct req *r)
+{
+	struct identity who = token_identify(r, "Bearer token");
+	_cleanup_json_ json_t *all = json_array();
+	if (who.token == NULL || who.token->kind != TOKEN_APP) {
+		req_reply_error(r, who.token != NULL ? 403 : 401, "%s",
+		                who.token != NULL ? "Resource not accessible by integration" : "Bad credentials");
+		return;
+	}
+	if (limits_refuse(r))
+		return;
+	for (size_t i = 0; i < r->f->repo_count; i++)
+		if (app_token_has(who.token, r->f->repos[i]->owner, r->f->repos[i]->name))
+			json_array_append_new(all, forge_repo_json(r->f, r->f->repos[i]));
+	req_reply_json(
+		r, 200,
+		json_pack("{s:i, s:o}", "total_count", (int)json_array_size(all), "repositories", rest_page(r, all)));
+}
+
+/* {"id": "12", "public_key": PEM}; "permissions": {"actions": "read"}: all that it may; "life_ms": how long its tokens hold; "person": its owners are
+ * people, not organisations. */
 static void put_app(struct req *r)
 {
 	_cleanup_json_ json_t *body = req_json(r);
-	const char *id = json_get_string(body, "id"), *pem = json_get_string(body, "public_key");
+	const char *id = json_get_string(body, "id");
 	if (body == NULL)
 		return;
-	if (id == NULL || pem == NULL) {
+	if (id == NULL || json_get_string(body, "public_key") == NULL) {
 		req_reply_error(r, 422, "say id and public_key");
 		return;
 	}
-	json_object_set_new(r->f->apps, id, json_string(pem));
+	json_object_set(r->f->apps, id, body);
 	req_reply(r, 204);
 }
 
 const struct route app_routes[] = {
 	{"GET", "repos/+/+/installation", installation, 0},
 	{"GET", "orgs/+/installation", installation, 0},
+	{"GET", "users/+/installation", installation, 0},
+	{"GET", "installation/repositories", reachable, 0},
 	{"POST", "app/installations/+/access_tokens", access_token, 0},
 	{"PUT", "_forge/apps", put_app, ROUTE_QUIET | ROUTE_OWNER},
 	{0},

@@ -260,7 +260,8 @@ static void put_variables(struct req *r)
 }
 
 /* {"tokens": true}: all runners' OAuth tokens are expired. {"sessions": true}: all sessions are gone. {"leases": true}:
- * all locks have lapsed. {"runners": true}: all registrations are gone. {"artifacts": true}: the time of all artifacts is over. */
+ * all locks have lapsed. {"runners": true}: all registrations are gone. {"artifacts": true}: the time of all artifacts is over.
+ * {"apps": true}: all tokens of Apps are revoked. */
 static void expire(struct req *r)
 {
 	struct forge *f = r->f;
@@ -270,6 +271,8 @@ static void expire(struct req *r)
 	for (size_t i = 0; json_get_bool(body, "tokens", false) && i < f->token_count; i++)
 		if (f->tokens[i]->kind == TOKEN_RUNNER)
 			f->tokens[i]->expires_ms = 0;
+	for (size_t i = 0; json_get_bool(body, "apps", false) && i < f->token_count; i++)
+		f->tokens[i]->revoked = f->tokens[i]->revoked || f->tokens[i]->kind == TOKEN_APP;
 	for (size_t i = 0; i < f->runner_count; i++) {
 		if (json_get_bool(body, "sessions", false))
 			f->runners[i]->session_id[0] = '\0';

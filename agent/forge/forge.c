@@ -149,6 +149,8 @@ static void forge_free(struct forge *f)
 	for (size_t i = 0; i < f->token_count; i++) {
 		free(f->tokens[i]->text);
 		free(f->tokens[i]->scope);
+		json_decref(f->tokens[i]->permissions);
+		json_decref(f->tokens[i]->repositories);
 		free(f->tokens[i]);
 	}
 	for (size_t i = 0; i < f->blob_count; i++)

@@ -66,7 +66,9 @@ struct forge_token {
 	char *text;
 	int64_t expires_ms; /* wall */
 	bool revoked;
-	char *scope; /* registration, removal; of an App: what its runners are of */
+	char *scope; /* registration, removal; of an App: the owner where it is installed */
+	/* Of an App. repositories: NULL, all of the owner's. */
+	json_t *permissions, *repositories;
 	struct forge_runner *runner;
 	struct forge_job *job;
 };
@@ -185,7 +187,7 @@ struct forge {
 	int64_t next_id;
 	json_t *run_events; /* runs that began or ended, for workflow_run; NULL: none */
 	json_t *defaults;   /* the "*" entry of the secrets file */
-	json_t *apps;       /* id → public key of a GitHub App, PEM */
+	json_t *apps;       /* id → a GitHub App: apps.c */
 	json_t *complaints, *requests, *events, *used_jti;
 	json_t *origins;      /* id of a comment, deployment, … → the job whose token made it */
 	json_t *variables;    /* further variables of every job message */
@@ -353,6 +355,9 @@ struct forge_token *token_need(struct req *r, enum token_kind kind);
  * be NULL. */
 bool token_need_permission(struct req *r, const struct forge_repo *repo, const char *permission, const char *level,
                            struct forge_job **ret_job);
+
+/* A token of an App's installation reaches this repository (name NULL: this owner). */
+bool app_token_has(const struct forge_token *t, const char *owner, const char *name);
 
 /* ---- repositories and git (git.c) ---- */
 

@@ -31,11 +31,21 @@ static bool is_repository_path(const struct req *r)
 	return strstr(r->path, "/repos/") != NULL;
 }
 
-/* Administration: no job's token may do this, and that of an App for its own place only. */
-static bool need_admin(struct req *r, const char *scope)
+/* An App's token that may administer runners of this place. */
+static bool is_runner_app(struct req *r, const struct forge_token *t)
+{
+	bool repository = is_repository_path(r);
+	const char *right = repository ? "administration" : "organization_self_hosted_runners",
+		   *level = t != NULL && t->kind == TOKEN_APP ? json_get_string(t->permissions, right) : NULL;
+	return level != NULL && (strcmp(level, "write") == 0 || strcmp(r->method, "GET") == 0) &&
+	       app_token_has(t, r->args[0], repository ? r->args[1] : NULL);
+}
+
+/* Administration: no job's token may do this. */
+static bool need_admin(struct req *r)
 {
 	struct identity who = token_identify(r, "Bearer token Basic");
-	if (who.admin || (who.token && who.token->kind == TOKEN_APP && strcasecmp(who.token->scope, scope) == 0))
+	if (who.admin || is_runner_app(r, who.token))
 		return true;
 	if (who.token)
 		req_reply_error(r, 403, "Resource not accessible by integration");
@@ -47,7 +57,7 @@ static bool need_admin(struct req *r, const char *scope)
 static void make_token(struct req *r, enum token_kind kind)
 {
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
-	if (!scope || !need_admin(r, scope))
+	if (!scope || !need_admin(r))
 		return;
 	struct forge_token *t = token_new(r->f, kind, HOUR_MS, NULL);
 	t->scope = TAKE(scope);
@@ -175,7 +185,7 @@ static void list_runners(struct req *r)
 	if (!scope)
 		return;
 	struct identity who = token_identify(r, "RemoteAuth Bearer token Basic");
-	if (!who.admin && !need_runner_admin(r, scope, false))
+	if (!who.admin && !is_runner_app(r, who.token) && !need_runner_admin(r, scope, false))
 		return;
 	const char *name = req_query(r, "name");
 	json_t *list = json_array();
@@ -216,7 +226,7 @@ static void delete_runner(struct req *r)
 	if (!scope)
 		return;
 	struct identity who = token_identify(r, "RemoteAuth Bearer token Basic");
-	if (!who.admin && !need_runner_admin(r, scope, true))
+	if (!who.admin && !is_runner_app(r, who.token) && !need_runner_admin(r, scope, true))
 		return;
 	long long id = 0;
 	struct forge_runner *runner = str_parse_i64(r->args[is_repository_path(r) ? 2 : 1], 1, INT64_MAX, &id)
@@ -472,7 +482,7 @@ static void generate_jitconfig(struct req *r)
 	                                        {"labels", 'a', true},
 	                                        {"work_folder", 'S', false}};
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
-	if (!scope || !need_admin(r, scope))
+	if (!scope || !need_admin(r))
 		return;
 	check_rest_headers(r);
 	_cleanup_json_ json_t *body = req_json(r);

@@ -161,6 +161,9 @@ bool token_need_permission(struct req *r, const struct forge_repo *repo, const c
 		req_reply_error(r, 401, "Bad credentials");
 		return false;
 	}
+	if (who.token->kind == TOKEN_APP && app_token_has(who.token, repo->owner, repo->name) &&
+	    (strcmp(lower, "metadata") == 0 || level_suffices(json_get_string(who.token->permissions, lower), level)))
+		return true;
 	if (who.token->kind != TOKEN_GITHUB || who.token->job->run->repo != repo ||
 	    !level_suffices(json_get_string(who.token->job->permissions, permission), level)) {
 		req_reply_error(r, 403, "Resource not accessible by integration");

@@ -24,11 +24,16 @@ int demand_repositories(struct scale *s, struct wait *w, struct strv *ret, struc
 	for (int page = 1; r == 0 && more && page <= PAGES_MAX; page++) {
 		_cleanup_(api_answer_done) struct api_answer answer = {0};
 		_cleanup_free_ char *path =
-			xasprintf("/user/repos?affiliation=owner,organization_member&per_page=100&page=%d", page);
+			xasprintf("%sper_page=100&page=%d",
+		                  api_is_app(s->api) ? "/installation/repositories?"
+		                                     : "/user/repos?affiliation=owner,organization_member&",
+		                  page);
 		size_t i;
 		json_t *one;
 		r = api_get(s->api, path, w, &answer, err);
-		json_array_foreach(answer.body, i, one) add_repository(s, one, ret);
+		const json_t *list =
+			json_is_array(answer.body) ? answer.body : json_get_array(answer.body, "repositories");
+		json_array_foreach((json_t *)(uintptr_t)list, i, one) add_repository(s, one, ret);
 		more = answer.more;
 	}
 	return r < 0 ? err_wrap(err, r, "the repositories of %s", s->owner) : 0;
@@ -56,8 +61,10 @@ static bool fits(const struct scale *s, const json_t *job)
 static void mark_busy(struct scale *s, const char *name)
 {
 	for (size_t i = 0; name != NULL && i < s->count; i++)
-		if (strcmp(s->runners[i].name, name) == 0)
+		if (strcmp(s->runners[i].name, name) == 0 && !s->runners[i].busy) {
 			s->runners[i].busy = true;
+			scale_tell(s, "busy", &s->runners[i], "it has a job");
+		}
 }
 
 static int jobs_of(struct scale *s, const char *repository, int64_t run, struct wait *w, size_t *count, struct err *err)

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/core/clock.h"
-#include "base/core/log.h"
 #include "base/core/rand.h"
 #include "base/sys/fs.h"
 #include "base/sys/host.h"
@@ -129,7 +128,7 @@ int runner_start(struct scale *s, const char *repository, struct wait *w, struct
 	if (e == 0)
 		e = keep(r, err);
 	if (e == 0)
-		log_info("autoscale", "runner %s for a job of %s", r->name, repository);
+		scale_tell(s, "started", r, "a runner for a job of %s", repository);
 	return e;
 }
 
@@ -144,7 +143,7 @@ static void adopt(struct scale *s, const char *path)
 	const char *name = json_get_string(kept, "name"), *repository = json_get_string(kept, "repository"),
 		   *boot = json_get_string(kept, "boot_id");
 	if (e < 0 || name == NULL || repository == NULL || strchr(name, '/') != NULL) {
-		log_warning("autoscale", "%s is of no use, and is left alone", path);
+		scale_tell(s, "trouble", NULL, "%s is of no use, and is left alone", path);
 		return;
 	}
 	struct runner *r = add(s, name, repository);
@@ -152,7 +151,7 @@ static void adopt(struct scale *s, const char *path)
 	r->proc.pid = (pid_t)json_get_int(kept, "pid", 0);
 	r->proc.start_time = (uint64_t)json_get_int(kept, "start_time", 0);
 	r->lives = r->proc.pid > 0 && boot != NULL && strcmp(boot, host_boot_id()) == 0;
-	log_info("autoscale", "runner %s of an autoscaler before", r->name);
+	scale_tell(s, "adopted", r, "a runner of an autoscaler before");
 }
 
 int runner_adopt_all(struct scale *s, struct err *err)
@@ -232,5 +231,7 @@ int runner_clear(struct scale *s, struct runner *r, struct wait *w, struct err *
 		e = fs_remove_tree(AT_FDCWD, work, err);
 	if (e == 0 && unlink(r->path) < 0 && fs_exists(AT_FDCWD, r->path))
 		return err_set(err, ERR_IO, "remove %s", r->path);
+	if (e == 0)
+		scale_tell(s, "ended", r, "it has ended, and nothing of it is left");
 	return e;
 }

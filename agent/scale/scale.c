@@ -11,11 +11,10 @@
 #include "agent/service/urls.h"
 #include "base/core/cancel.h"
 #include "base/core/clock.h"
-#include "base/core/log.h"
 #include "base/sys/fs.h"
 #include "engine/journal/state_dir.h"
 
-enum { TOKEN_MAX = 8192, LOOK_MS = 500, RETRY_MS = 5000, RETRY_MAX_MS = 10 * 60 * 1000 };
+enum { LOOK_MS = 500, RETRY_MS = 5000, RETRY_MAX_MS = 10 * 60 * 1000 };
 
 /* All of one service; an owner's are asked for again and again. */
 static int read_urls(struct scale *s, char **ret_api, struct err *err)
@@ -108,8 +107,8 @@ static void make_room(struct scale *s, const struct strv *repositories, const si
 		struct runner *r = &s->runners[i];
 		if (!r->lives || r->busy || r->told || wanted_of(repositories, wanted, r->repository) > 0)
 			continue;
-		log_info("autoscale", "runner %s of %s waits for nothing, and makes room", r->name, r->repository);
 		r->told = true;
+		scale_tell(s, "room", r, "no job of %s waits, and it makes room", r->repository);
 		(void)kill(r->proc.pid, SIGTERM);
 		return;
 	}
@@ -129,6 +128,13 @@ static int look(struct scale *s, struct wait *w, struct err *err)
 	return r;
 }
 
+static void tell_failure(const struct scale *s, const struct runner *r, const struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	scale_tell(s, "trouble", r, "%s%s%s", err_line(err, line, sizeof(line)), err->hint[0] != '\0' ? "; " : "",
+	           err->hint);
+}
+
 /* True: a slot came free. */
 static bool clear_ended(struct scale *s, struct wait *w)
 {
@@ -141,7 +147,7 @@ static bool clear_ended(struct scale *s, struct wait *w)
 			continue;
 		if (api_pause_ms(s->api) > 0 || runner_clear(s, r, w, &err) < 0) {
 			if (err.code != 0)
-				log_err(&err);
+				tell_failure(s, r, &err);
 			continue;
 		}
 		runner_done(r);
@@ -174,7 +180,7 @@ static void wind_up(struct scale *s)
 {
 	struct wait w = WAIT_INIT;
 	s->stopping = true;
-	log_info("autoscale", "told to stop: %zu runners end their jobs", s->count);
+	scale_tell(s, "stopping", NULL, "told to stop: %zu runners end their jobs", s->count);
 	cancel_reset();
 	cancel_again();
 	signal_all(s);
@@ -200,7 +206,7 @@ static int64_t after_failure(const struct scale *s, const struct err *err, int f
 	int64_t pause = MIN((int64_t)RETRY_MS << MIN(failures - 1, 10), (int64_t)RETRY_MAX_MS),
 		closed = api_pause_ms(s->api);
 	if (err->code != ERR_CANCELLED)
-		log_err(err);
+		tell_failure(s, NULL, err);
 	pause = registration_pace(pause);
 	return MAX(pause, closed);
 }
@@ -227,27 +233,34 @@ static void scale_loop(struct scale *s, int cancel_fd)
 	wind_up(s);
 }
 
+static int open_api(struct scale *s, struct http *http, const char *base, struct err *err)
+{
+	static const char *const rights[] = {"actions", "read", "administration", "write", "metadata", "read", NULL};
+	const struct scale_options *o = s->options;
+	const struct api_access access = {
+		.token_file = o->token_file, .app_id = o->app_id, .app_key = o->app_key, .rights = rights};
+	int r = api_open(http, base, &access, &s->api, err);
+	if (r == 0)
+		api_set_owner(s->api, s->owner);
+	return r;
+}
+
 int scale_run(const struct scale_options *options, int cancel_fd, struct err *err)
 {
 	struct scale s = {.options = options};
 	struct http_config config = {.insecure = false};
-	_cleanup_(str_done) struct str token = STR_SECRET_INIT(TOKEN_MAX);
 	_cleanup_free_ char *api = NULL;
 	_cleanup_(http_freep) struct http *http = NULL;
 	_cleanup_close_ int lock = -1;
 	int r = read_urls(&s, &api, err);
-	if (r == 0)
-		r = api_read_token(options->token_file, &token, err);
-	if (r == 0)
-		r = lock_state(&s, &lock, err);
 	if (r == 0) {
 		http = http_new(&config, err);
-		r = http == NULL ? err->code : 0;
+		r = http == NULL ? err->code : open_api(&s, http, api, err);
 	}
-	if (r == 0) {
-		s.api = api_new(http, api, str_peek(&token));
+	if (r == 0)
+		r = lock_state(&s, &lock, err);
+	if (r == 0)
 		r = runner_adopt_all(&s, err);
-	}
 	if (r == 0)
 		scale_loop(&s, cancel_fd);
 	for (size_t i = 0; i < s.count; i++)

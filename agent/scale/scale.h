@@ -6,12 +6,14 @@
 #include "base/core/str.h"
 
 struct scale_options {
-	struct strv urls;   /* of repositories, or of a person or organisation: all of theirs */
-	struct strv labels; /* whole: those that a job may ask for */
-	const char *token_file;
+	struct strv urls;                 /* of repositories, or of a person or organisation: all of theirs */
+	struct strv labels;               /* whole: those that a job may ask for */
+	const char *token_file;           /* NULL: GITHUB_TOKEN */
+	const char *app_id, *app_key;     /* of a GitHub App, in the token's place; NULL */
 	const char *policy, *worker_user; /* handed to each runner; NULL */
 	int slots;
 	int64_t interval_ms;
+	bool json; /* a JSON object a line on standard output for what happens */
 };
 /* Until it is told to stop (cancel_fd): then no runner is started any more, those that work end their job, a second signal cancels them. Negative: an error
  * before the first question. */

@@ -25,6 +25,12 @@ struct scale {
 	bool stopping;
 };
 
+/* ---- tell.c ---- */
+
+/* What happens, to whoever reads: a line of the log, or a JSON object. r NULL: of no single runner. */
+void scale_tell(const struct scale *s, const char *event, const struct runner *r, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* ---- demand.c ---- */
 
 /* The repositories that are looked after now. */

@@ -7,13 +7,18 @@
 #include "agent/service/wire.h"
 #include "base/core/clock.h"
 
-enum { FORMAT = 1, RETRIES = 2, CALL_MS = 60000, SEALED_MAX = 256 << 10 };
+enum { FORMAT = 1, RETRIES = 2, CALL_MS = 60000, SEALED_MAX = 256 << 10, APP_LIFE_MS = 3600 * 1000 };
 
 void credential_done(struct credential *c)
 {
 	free(c->app_id);
 	c->app_id = NULL;
 	str_done(&c->secret);
+}
+
+void credential_token_done(struct credential_token *t)
+{
+	str_done(&t->text);
 }
 
 void credential_write(const struct credential *c, struct str *text)
@@ -85,25 +90,29 @@ static int take_token(const json_t *answer, const char *what, struct str *ret, s
 	return ret->failed ? err_set(err, ERR_LIMIT, "the token is too long") : 0;
 }
 
-/* No more than runners of this one place. */
-static json_t *least_rights(const struct github_url *u)
+/* As long as the answer says that the token holds; what a clock that is wrong makes of that is kept within reason. */
+static int64_t life_of(const json_t *answer)
 {
-	if (u->kind != GITHUB_REPOSITORY)
-		return json_pack("{s:{s:s}}", "permissions", "organization_self_hosted_runners", "write");
-	return json_pack("{s:{s:s}, s:[s]}", "permissions", "administration", "write", "repositories",
-	                 strrchr(u->path, '/') + 1);
+	const char *text = wire_string(answer, "expires_at");
+	int64_t until = 0;
+	if (text == NULL || clock_parse_rfc3339(text, &until) < 0)
+		return APP_LIFE_MS;
+	int64_t life = until - clock_wall_ms();
+	return life > 0 ? MIN(life, (int64_t)APP_LIFE_MS) : APP_LIFE_MS / 6;
 }
 
-static int ask_as_app(const struct asked *q, const struct github_url *u, struct str *ret, struct err *err)
+static int ask_as_app(const struct asked *q, const struct credential_place *place, const json_t *rights,
+                      struct credential_token *ret, struct err *err)
 {
-	_cleanup_free_ char *place = xasprintf("%s/installation", u->entity);
-	_cleanup_json_ json_t *installation = NULL, *answer = NULL, *rights = least_rights(u);
+	_cleanup_free_ char *where = xasprintf("%s/installation", place->name);
+	_cleanup_json_ json_t *installation = NULL, *answer = NULL;
 	struct asked find = *q, make = *q;
 	find.method = "GET";
 	find.what = "find the App's installation";
-	int r = ask(&find, u->api, place, &installation, err);
+	int r = ask(&find, place->api, where, &installation, err);
 	if (r == ERR_NOT_FOUND || r == ERR_AUTH)
-		return err_hint(err, r, "is the App installed for %s, and are its id and key right?", u->path);
+		return err_hint(err, r, "is the App installed for %s, and are its id and key right?",
+		                strchr(place->name, '/') + 1);
 	if (r < 0)
 		return r;
 	int64_t id = wire_int(installation, "id", 0);
@@ -113,45 +122,63 @@ static int ask_as_app(const struct asked *q, const struct github_url *u, struct 
 	make.method = "POST";
 	make.body = rights;
 	make.what = "get a token of the App's installation";
-	r = ask(&make, u->api, name, &answer, err);
+	r = ask(&make, place->api, name, &answer, err);
 	if (r < 0)
-		return err_hint(err, r, "the App needs the permission %s: write",
-		                u->kind == GITHUB_REPOSITORY ? "Administration" : "Self-hosted runners");
-	return take_token(answer, make.what, ret, err);
+		return err_hint(err, r,
+		                "the App needs these permissions, and its installation must have agreed to them: %s",
+		                place->rights_shown);
+	ret->life_ms = life_of(answer);
+	return take_token(answer, make.what, &ret->text, err);
 }
 
-static int app_token(struct http *h, const struct credential *c, const struct github_url *u, struct wait *w,
-                     struct str *ret, struct err *err)
+int credential_app_token(struct http *h, const struct credential *c, const struct credential_place *place,
+                         const json_t *rights, struct wait *w, struct credential_token *ret, struct err *err)
 {
 	_cleanup_(oauth_key_freep) struct oauth_key *key = NULL;
 	_cleanup_(str_done) struct str assertion = STR_SECRET_INIT(16 << 10);
-	if (u->kind == GITHUB_ENTERPRISE)
-		return err_set(err, ERR_UNSUPPORTED,
-		               "an App is installed for organisations and people, not for enterprises");
 	int r = oauth_key_read_pem(str_peek(&c->secret), c->secret.len, &key, err);
 	if (r < 0)
 		return err_wrap(err, r, "the App's private key");
 	r = oauth_app_assertion(key, c->app_id, clock_wall_ms(), &assertion, err);
 	const struct asked q = {.http = h, .wait = w, .token = str_peek(&assertion)};
-	return r < 0 ? r : ask_as_app(&q, u, ret, err);
+	return r < 0 ? r : ask_as_app(&q, place, rights, ret, err);
+}
+
+/* No more than runners of this one place. */
+static int runner_app_token(struct http *h, const struct credential *c, const struct github_url *u, struct wait *w,
+                            struct credential_token *ret, struct err *err)
+{
+	bool repository = u->kind == GITHUB_REPOSITORY;
+	if (u->kind == GITHUB_ENTERPRISE)
+		return err_set(err, ERR_UNSUPPORTED,
+		               "an App is installed for organisations and people, not for enterprises");
+	_cleanup_json_ json_t *rights =
+		repository ? json_pack("{s:{s:s}, s:[s]}", "permissions", "administration", "write", "repositories",
+	                               strrchr(u->path, '/') + 1)
+			   : json_pack("{s:{s:s}}", "permissions", "organization_self_hosted_runners", "write");
+	const struct credential_place place = {.api = u->api,
+	                                       .name = u->entity,
+	                                       .rights_shown = repository ? "Administration: write"
+	                                                                  : "Self-hosted runners: write"};
+	return credential_app_token(h, c, &place, rights, w, ret, err);
 }
 
 int credential_runner_token(struct http *h, const struct credential *c, const char *url, const char *event,
                             struct wait *w, struct str *ret, struct err *err)
 {
 	_cleanup_(github_url_done) struct github_url u = {0};
-	_cleanup_(str_done) struct str token = STR_SECRET_INIT(64 << 10);
+	_cleanup_(credential_token_done) struct credential_token token = CREDENTIAL_TOKEN_INIT;
 	_cleanup_json_ json_t *answer = NULL;
 	int r = github_url_parse(url, &u, err);
 	if (r >= 0 && c->app_id != NULL)
-		r = app_token(h, c, &u, w, &token, err);
+		r = runner_app_token(h, c, &u, w, &token, err);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *name = xasprintf("%s/actions/runners/%s-token", u.entity, event);
 	const struct asked q = {.http = h,
 	                        .wait = w,
 	                        .method = "POST",
-	                        .token = c->app_id != NULL ? str_peek(&token) : str_peek(&c->secret),
+	                        .token = c->app_id != NULL ? str_peek(&token.text) : str_peek(&c->secret),
 	                        .what = "get a token for runners"};
 	r = ask(&q, u.api, name, &answer, err);
 	if (r == ERR_AUTH || r == ERR_NOT_FOUND)

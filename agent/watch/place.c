@@ -14,7 +14,7 @@
 #include "base/sys/fs.h"
 #include "engine/journal/state_dir.h"
 
-enum { TOKEN_MAX = 8192, ID_DIGITS = 16 };
+enum { ID_DIGITS = 16 };
 
 static void place_done(struct place *p)
 {
@@ -43,23 +43,35 @@ void place_list_done(struct place_list *list)
 	*list = (struct place_list){0};
 }
 
-/* Those of one service and token share its limits. */
-static int choose_api(struct place_list *list, struct strv *known, const struct place *p, const char *token_file,
-                      struct http *http, struct api **ret, struct err *err)
+/* Who asks for this entry: its own token or App counts before that of the whole file. */
+static struct api_access access_of(const json_t *entry, const json_t *root)
 {
-	_cleanup_(str_done) struct str token = STR_SECRET_INIT(TOKEN_MAX);
-	_cleanup_free_ char *name = xasprintf("%s %s", p->api_url, token_file != NULL ? token_file : "");
+	static const char *const rights[] = {"contents", "read", "deployments", "write", "metadata", "read", NULL};
+	bool own = json_object_get(entry, "token_file") != NULL || json_object_get(entry, "app") != NULL;
+	const json_t *from = own ? entry : root, *app = json_get_object(from, "app");
+	return (struct api_access){.token_file = json_get_string(from, "token_file"),
+	                           .app_id = json_get_string(app, "id"),
+	                           .app_key = json_get_string(app, "key_file"),
+	                           .rights = rights};
+}
+
+/* Those of one service and token, or App, share its limits. */
+static int choose_api(struct place_list *list, struct strv *known, const struct place *p,
+                      const struct api_access *access, struct http *http, struct api **ret, struct err *err)
+{
+	const char *app = access->app_id, *file = app != NULL ? access->app_key : access->token_file;
+	_cleanup_free_ char *name = xasprintf("%s %s %s", p->api_url, app != NULL ? app : "", file != NULL ? file : "");
 	for (size_t i = 0; i < known->count; i++)
 		if (strcmp(known->items[i], name) == 0) {
 			*ret = list->apis[i];
 			return 0;
 		}
-	int r = api_read_token(token_file, &token, err);
+	int r = api_open(http, p->api_url, access, ret, err);
 	if (r < 0)
 		return r;
 	strv_add(known, name);
 	list->apis = xrealloc(list->apis, (list->api_count + 1) * sizeof(struct api *));
-	*ret = list->apis[list->api_count++] = api_new(http, p->api_url, str_peek(&token));
+	list->apis[list->api_count++] = *ret;
 	return 0;
 }
 
@@ -145,15 +157,15 @@ static int read_file(const char *path, struct yaml_doc **ret, struct err *err)
 static int read_place(struct place_list *list, struct strv *known, struct place *p, const json_t *entry,
                       const json_t *root, struct http *http, struct err *err)
 {
-	const char *token_file = json_get_string(entry, "token_file"), *interval = json_get_string(root, "interval");
+	const struct api_access access = access_of(entry, root);
+	const char *interval = json_get_string(root, "interval");
 	long long ms = 60000;
 	if (interval != NULL && (str_parse_duration_ms(interval, &ms) < 0 || ms < 100))
 		return err_set(err, ERR_INVALID, "'interval' %s is too short: 100ms at least", interval);
 	p->interval_ms = ms;
 	int r = fill(p, entry, err);
 	if (r == 0)
-		r = choose_api(list, known, p, token_file != NULL ? token_file : json_get_string(root, "token_file"),
-		               http, &p->api, err);
+		r = choose_api(list, known, p, &access, http, &p->api, err);
 	if (r == 0)
 		r = make_dir(p, err);
 	for (struct place *other = list->items; r == 0 && other < p; other++)

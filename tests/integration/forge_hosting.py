@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -663,6 +664,24 @@ class CommandLine(Case):
 
     def call(self, *args):
         return subprocess.run([program(), *args], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+
+    def test_more_open_files_than_a_system_begins_with_are_no_end(self):
+        """Each log is one. Descriptors that it is handed stand for those of some hundred jobs."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.assertGreater(limits[1], 1300)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1300, limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(1200)]
+        for fd in fds:
+            self.addCleanup(os.close, fd)
+        forge = Forge(["octo/demo"])
+        forge.pass_fds = fds
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1300, limits[1]))
+        with forge:
+            with open(f"/proc/{forge.process.pid}/limits", encoding="ascii") as f:
+                files = next(line.split() for line in f if line.startswith("Max open files"))
+            self.assertEqual(files[3], files[4])
+            self.assertEqual(forge.runs(), [])
 
     def test_a_wrong_call_says_what_is_wrong(self):
         for args, status, part in [(["--help"], 0, "--repo"), (["--listen", "0.0.0.0:0"], 2, "allow-remote"),

@@ -125,6 +125,28 @@ class Watch(Case):
             if path.is_file():
                 self.assertNotIn("a-secret-word", path.read_text())
 
+    def test_by_an_app_s_key_each_owner_has_a_token_that_may_no_more(self):
+        key = self.root / "app.pem"
+        self.forge.new_app("4711", key, permissions={"contents": "read", "deployments": "write", "metadata": "read"}, person=True)
+        other = FILE.format(name="other", root=self.root, text="two", command="true")
+        one, two = self.push("one"), self.forge.repo("mallory/shop").push({"deploy.yml": other})
+        app = {"id": "4711", "key_file": str(key)}
+        first, second = self.deploy(one), self.deploy(two, "mallory/shop", "staging")
+        self.write(self.entry(app=app), self.entry("mallory/shop", app=app, environment="staging"))
+        self.once()
+        self.assertEqual([self.states(first), self.states(second, "mallory/shop")], [["in_progress", "success"]] * 2)
+        self.assertEqual(len([r for r in self.forge.requests("access_tokens")]), 2, "one for each owner")
+        self.assertEqual([r for r in self.forge.requests("/api/v3") if r["status"] in (401, 403)], [])
+        self.assertNotIn(key.read_text().splitlines()[5], self.log())
+        # For the whole file; a token of the entry's own counts before it.
+        (self.root / "watch.json").write_text(json.dumps({"app": app, "watch": [self.entry(), self.entry(BLOG, token_file=str(self.root / "token"))]}))
+        self.once()
+        self.assertEqual(len([r for r in self.forge.requests("access_tokens")]), 3)
+        self.write(self.entry(app={"id": "4711"}))
+        process = self.start("--once")
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 2, "the key is missing")
+
     def test_a_commit_of_a_branch_is_deployed_once_and_one_that_it_goes_back_to_again(self):
         one = self.push("one")
         self.write(self.entry(branch="main"))

@@ -110,6 +110,7 @@ class Forge:
         self._own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="davit-forge-")
         self.token, self.options, self.process, self.url = token, list(options), None, None
+        self.pass_fds = ()
         self.ca_file = os.path.join(self.folder, "ca.pem") if tls else None
         self._repos = {}
         self._wanted = list(repos)
@@ -128,8 +129,11 @@ class Forge:
         if self.ca_file:
             args += ["--tls", "--ca-file", self.ca_file]
         self._log = open(os.path.join(self.folder, "forge.log"), "ab")
-        self.process = subprocess.Popen(args + self.options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log)
-        ready, _, _ = select.select([self.process.stdout], [], [], 30)
+        self.process = subprocess.Popen(args + self.options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log,
+                                        pass_fds=self.pass_fds)
+        output = select.poll()  # select() takes no descriptor from 1024 on
+        output.register(self.process.stdout, select.POLLIN)
+        ready = output.poll(30000)
         line = self.process.stdout.readline().decode().strip() if ready else ""
         if not line.startswith("http"):
             self._log.close()
@@ -313,9 +317,17 @@ class Forge:
             body["environment"] = environment
         self.request("PUT", "/_forge/secrets", body)
 
-    def app(self, ident, public_key):
-        """A GitHub App, installed for all repositories and owners; its public key as PEM."""
-        self.request("PUT", "/_forge/apps", {"id": ident, "public_key": public_key})
+    def app(self, ident, public_key, **more):
+        """A GitHub App, installed for all repositories and owners; its public key as PEM. permissions={"actions": "read"}: all that it may;
+        life_ms=3000: of its tokens; person=True: owners are people, not organisations."""
+        self.request("PUT", "/_forge/apps", {"id": ident, "public_key": public_key, **more})
+
+    def new_app(self, ident, key, **more):
+        """Makes its private key in the file key (0600)."""
+        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        os.chmod(key, 0o600)
+        public = subprocess.run(["openssl", "rsa", "-in", str(key), "-pubout"], check=True, capture_output=True, text=True).stdout
+        self.app(ident, public, **more)
 
     def visibility(self, repository, public):
         self.request("PUT", "/_forge/visibility", {"repository": repository, "public": public})
@@ -332,7 +344,7 @@ class Forge:
         self.request("DELETE", "/_forge/faults")
 
     def expire(self, **what):
-        """tokens=True, sessions=True, leases=True, runners=True"""
+        """tokens=True, sessions=True, leases=True, runners=True, apps=True"""
         self.request("POST", "/_forge/expire", what)
 
     def message(self, runner, kind, body=None):

@@ -33,12 +33,20 @@ class Scaled(Case):
         self.token.chmod(0o600)
         return self
 
-    def scale(self, *words, slots="2"):
+    def scale(self, *words, slots="2", access=None, stdout=None):
         self.agent.log = open(self.agent.output, "a")
+        access = access or ("--token-file", str(self.token))
         self.agent.process = subprocess.Popen(
-            [DAVIT, "agent", "autoscale", "--token-file", str(self.token), "--interval", "1s", "--slots", slots, "--labels", "web", *words],
-            env=self.agent.env, stdout=self.agent.log, stderr=subprocess.STDOUT, cwd=self.agent.root)
+            [DAVIT, "agent", "autoscale", *access, "--interval", "1s", "--slots", slots, "--labels", "web", *words],
+            env=self.agent.env, stdout=stdout or self.agent.log, stderr=subprocess.STDOUT if stdout is None else self.agent.log,
+            cwd=self.agent.root)
         return self.agent
+
+    def app(self, **more):
+        """What names a new GitHub App in the token's place."""
+        key = self.root / "app.pem"
+        self.forge.new_app("4711", key, permissions={"actions": "read", "administration": "write", "metadata": "read"}, **more)
+        return "--app-id", "4711", "--app-key", str(key)
 
     def kept(self):
         return list((self.agent.root / "autoscale").glob("*.json"))
@@ -87,6 +95,71 @@ def test_a_burst_over_two_repositories_of_an_owner_has_a_runner_a_job_and_leaves
         made = [r for r in c.forge.requests("generate-jitconfig")]
         assert len(made) == 6 and all(r["status"] == 201 for r in made), made
         assert c.agent.stop() == 0
+
+
+def test_by_an_app_s_key_it_serves_an_owner_with_tokens_that_may_no_more_and_renews_them_in_time():
+    with Scaled() as c:
+        # The pace of these tests makes six seconds of the ten minutes before the end at which a token is renewed.
+        access = c.app(life_ms=7000)
+        sha = c.forge.push(BURST % ("web", "echo one"), name=ONE)
+        c.scale("--url", f"{c.forge.url}/acme", access=access)
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"] * 3
+        until("another token", lambda: len(c.forge.seen("access_tokens", "POST")) >= 2)
+        asked = len(c.forge.requests("/actions/runs"))
+        until("it goes on asking", lambda: len(c.forge.requests("/actions/runs")) > asked + 3)
+        assert [r["status"] for r in c.forge.requests("/api/v3") if r["status"] in (401, 403)] == [], "none was used until it was refused"
+        c.clean()
+        assert c.agent.stop() == 0
+
+
+def test_a_token_of_an_app_that_is_revoked_is_replaced_at_once():
+    with Scaled() as c:
+        c.scale("--url", f"{c.forge.url}/acme", access=c.app(person=True))
+        until("answers that it is as before", lambda: any(r["status"] == 304 for r in c.forge.requests("/actions/runs")))
+        c.forge.expire(apps=True)
+        sha = c.forge.push(BURST % ("web", "echo one"), name=ONE)
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"] * 3
+        assert [r["status"] for r in c.forge.requests("/api/v3")].count(401) == 1
+        assert "trouble" not in c.agent.text() and "warning autoscale" not in c.agent.text(), c.agent.text()
+        c.clean()
+        assert c.agent.stop() == 0
+
+
+def test_an_app_that_may_too_little_or_is_wrong_is_told_with_the_way_out():
+    with Scaled() as c:
+        access = c.app()
+        key = pathlib.Path(access[3])
+        public = subprocess.run(["openssl", "rsa", "-in", key, "-pubout"], check=True, capture_output=True, text=True).stdout
+        c.forge.app("4711", public, permissions={"actions": "read"})
+        c.scale("--url", f"{c.forge.url}/{ONE}", access=access)
+        c.agent.says("the App needs these permissions")
+        assert "administration: write" in c.agent.text() and key.read_text().splitlines()[5] not in c.agent.text()
+        assert c.agent.stop() == 0
+        for words, says in ((("--app-id", "4711"), "belong together"), ((*access, "--token-file", str(c.token)), "exclude each other")):
+            done = subprocess.run([DAVIT, "agent", "autoscale", *words, "--url", f"{c.forge.url}/{ONE}"], env=c.agent.env, capture_output=True, text=True)
+            assert done.returncode == 1 and says in done.stderr, done
+        key.chmod(0o644)
+        done = subprocess.run([DAVIT, "agent", "autoscale", *access, "--url", f"{c.forge.url}/{ONE}"], env=c.agent.env, capture_output=True, text=True)
+        assert done.returncode == 1 and "can be read by others" in done.stderr, done
+
+
+def test_with_json_each_event_is_an_object_a_line():
+    with Scaled() as c:
+        told = c.root / "events"
+        with open(told, "wb") as out:
+            sha = c.forge.push(BURST % ("web", "echo one"), name=ONE)
+            c.forge.faults(path="/actions/runs", status=502, times=1)
+            c.scale("--url", f"{c.forge.url}/{ONE}", "--json", stdout=out)
+            assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"] * 3
+            c.clean()
+            assert c.agent.stop() == 0
+        events = [json.loads(line) for line in told.read_text().splitlines()]
+        assert all(set(e) == {"event", "runner", "repository", "id", "text"} for e in events), events
+        kinds = [e["event"] for e in events]
+        assert kinds[0] == "trouble" and kinds[-1] == "stopping" and kinds.count("started") == kinds.count("ended") == 3, kinds
+        assert {e["runner"] for e in events if e["event"] == "started"} == {e["runner"] for e in events if e["event"] == "ended"}
+        assert all(e["repository"] == ONE and e["id"] for e in events if e["event"] in ("started", "ended")), events
+        assert "502" in events[0]["text"], events[0]
 
 
 def test_a_runner_whose_job_is_gone_makes_room_for_another_repository():

@@ -2,7 +2,6 @@
 """An agent that administers its own registrations: by the key of a GitHub App, or by a token that it keeps. The forge and the agent are real."""
 import os
 import pathlib
-import subprocess
 
 from harness import HELLO, Case, run, until
 
@@ -15,9 +14,7 @@ class App(Case):
     def __enter__(self):
         super().__enter__()
         self.key = pathlib.Path(self.root) / "app.pem"
-        subprocess.run(["openssl", "genrsa", "-out", str(self.key), "2048"], check=True, capture_output=True)
-        public = subprocess.run(["openssl", "rsa", "-in", str(self.key), "-pubout"], check=True, capture_output=True, text=True).stdout
-        self.forge.app("4711", public)
+        self.forge.new_app("4711", self.key)
         return self
 
     def configure(self, *words, url=None, check=True, agent=None):

@@ -74,9 +74,11 @@ class Forge(forge.Forge):
     def ended(self, sha, seconds=DEADLINE):
         """The jobs of that commit once all are completed."""
         def done():
-            jobs = self.jobs(sha)
-            return jobs if jobs and all(j["status"] == "completed" for j in jobs) else None
-        return self.wait(f"the end of the jobs of {sha[:7]}", done, seconds)
+            runs = [run for run in self.runs(logs=False) if run["sha"] == sha]
+            jobs = [job for run in runs for job in run["jobs"]]
+            return runs if jobs and all(j["status"] == "completed" for j in jobs) else None
+        runs = self.wait(f"the end of the jobs of {sha[:7]}", done, seconds)
+        return [job for run in runs for job in self.run(run["id"])["jobs"]]
 
     def begun(self, sha, seconds=DEADLINE):
         return self.wait(f"a running job of {sha[:7]}",
