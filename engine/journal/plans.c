@@ -106,10 +106,11 @@ static int write_row(struct store *s, void *context, struct err *err)
 	if (r == 0)
 		r = sql_run(s, err, "DELETE FROM plan WHERE made_ms < ?1", "i", k->now - KEPT_MS);
 	if (r == 0)
-		r = sql_run(s, err,
-		            "DELETE FROM plan WHERE name LIKE ?1 AND name NOT IN (SELECT name FROM plan WHERE name LIKE ?1"
-		            " ORDER BY made_ms DESC, name LIMIT ?2)",
-		            "si", repository, (int64_t)KEPT_OF_REPOSITORY);
+		r = sql_run(
+			s, err,
+			"DELETE FROM plan WHERE name LIKE ?1 AND name NOT IN (SELECT name FROM plan WHERE name LIKE ?1"
+			" ORDER BY made_ms DESC, name LIMIT ?2)",
+			"si", repository, (int64_t)KEPT_OF_REPOSITORY);
 	if (r == 0)
 		r = sql_run(
 			s, err,

@@ -20,6 +20,37 @@ PROGRAM = davit()
 
 BASE, WEB, NODE = "local/base:1", "local/web:1", "local/node:1"
 TOOLS = "octo/tools"
+# A container hook as administrators have them: JavaScript, with the engine. Where it is comes from the agent's environment.
+HOOK = r"""
+const { spawnSync } = require("child_process"), fs = require("fs");
+const { command, responseFile, args, state } = JSON.parse(fs.readFileSync(0, "utf8"));
+const docker = (...words) => {
+  const run = spawnSync("docker", words, { stdio: ["ignore", command.startsWith("run_") ? "inherit" : "pipe", "inherit"], encoding: "utf8" });
+  if (run.status !== 0) process.exit(run.status ?? 1);
+  return (run.stdout ?? "").trim();
+};
+const variables = (map) => Object.entries(map ?? {}).flatMap(([name, value]) => ["-e", `${name}=${value}`]);
+const mounts = (c) => [...(c.systemMountVolumes ?? []), ...(c.userMountVolumes ?? [])]
+  .flatMap((m) => ["-v", `${m.sourceVolumePath}:${m.targetVolumePath}${m.readOnly ? ":ro" : ""}`]);
+let answer = {};
+if (command === "prepare_job") {
+  const c = args.container, network = docker("network", "create", "hook-network");
+  const id = docker("run", "-d", "--label", "by-the-hook", "--network", network, "-w", c.workingDirectory, ...variables(c.environmentVariables), ...mounts(c),
+    "--entrypoint", c.entryPoint, c.image, ...c.entryPointArgs);
+  answer = { state: { id, network }, context: { container: { id, network } }, isAlpine: true };
+} else if (command === "run_script_step") {
+  const path = args.prependPath.length ? ["-e", `PATH=${args.prependPath.join(":")}:/usr/bin:/bin`] : [];
+  docker("exec", "-w", args.workingDirectory, ...variables(args.environmentVariables), ...path, state.id, args.entryPoint, ...args.entryPointArgs);
+  answer = { state };
+} else if (command === "run_container_step") {
+  docker("run", "--rm", "--network", state.network, "-w", args.workingDirectory, ...variables(args.environmentVariables), ...mounts(args),
+    ...(args.entryPoint ? ["--entrypoint", args.entryPoint] : []), args.image, ...args.entryPointArgs);
+  answer = { state };
+} else {
+  if (state) { docker("rm", "-f", state.id); docker("network", "rm", state.network); }
+}
+fs.writeFileSync(responseFile, JSON.stringify(answer));
+"""
 HEALTH = '--health-cmd \\"test -e /ready\\" --health-interval 200ms --health-retries 1000'
 
 
@@ -312,6 +343,26 @@ class JobContainers(unittest.TestCase):
                 - {{name: removes, run: 'rm -r deep of; id -u'}}
             """, env=self.env)
             self.assertEqual((run.conclusion, run.lines("removes")[-1]), ("success", str(nobody.pw_uid)), run.shown)
+
+    def test_a_hook_in_javascript_makes_the_container_and_runs_the_steps_in_it(self):
+        if not shutil.which("node"):
+            self.skipTest("there is no node")
+        hook = os.path.join(self.house.folder, "hook.js")
+        with open(hook, "w", encoding="ascii") as f:
+            f.write(HOOK)
+        run = self.run_job(f"""
+            - {{id: a, name: a, run: "cat /etc/hostname; echo $INSIDE; echo made > made; echo out=$GITHUB_WORKSPACE >> $GITHUB_OUTPUT; echo LATER=yes >> $GITHUB_ENV; echo /extra >> $GITHUB_PATH"}}
+            - {{name: b, run: 'echo "$LATER $PATH ${{{{ steps.a.outputs.out }}}} $(cat made)"; echo "id ${{{{ job.container.id }}}}"'}}
+            - {{name: image, uses: "docker://{BASE}", with: {{entryPoint: /bin/sh, args: '-c "cat made; echo [$PWD]; echo ::warning::of-the-image"'}}}}
+            - {{name: fails, run: exit 7}}
+        """, f"container: {{image: {BASE}, env: {{INSIDE: in}}}}", env={"ACTIONS_RUNNER_CONTAINER_HOOKS": hook})
+        self.assertEqual(run.messages("fails"), [("failure", "Process completed with exit code 7.")], run.shown)
+        self.assertIn("in", run.lines("a"))
+        self.assertEqual(run.lines("b")[-2], "yes /extra:/usr/bin:/bin /__w/demo/demo made")
+        self.assertIn(run.lines("a")[-2], run.lines("b")[-1])          # the host's name is the container's id
+        self.assertEqual(run.lines("image")[-3:-1] + run.messages("image"), ["made", "[/github/workspace]", ("warning", "of-the-image")])
+        self.assert_nothing_is_left()
+        self.assertNotIn("hook-network", self.docker.run("network", "ls", "--format", "{{.Name}}").split())
 
 
 def in_a_network_of_its_own():
