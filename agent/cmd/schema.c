@@ -55,7 +55,10 @@ static int print_schema(const char *name)
 			err_hint(&err, r, "`davit schema` lists them");
 		return cli_fail(&err, 2);
 	}
-	fputs(text, stdout);
+	/* The text that is built in has no white space. */
+	_cleanup_json_ json_t *document = json_loads(text, 0, NULL);
+	_cleanup_free_ char *shown = json_pretty(document);
+	puts(shown);
 	return 0;
 }
 

@@ -140,7 +140,7 @@ class Generator(unittest.TestCase):
         self.assertIn("struct field_chosen *list;", (self.root / "out/schemas/trial.h").read_text(encoding="utf-8"))
         self.assertIn("struct resource_thing {", (self.root / "out/schemas/resources/thing.h").read_text(encoding="utf-8"))
         published = (self.root / "out/schemas/builtin.c").read_text(encoding="utf-8")
-        self.assertIn(r'\"thing\": {', published)
+        self.assertIn(r'\"thing\":{', published)
         self.assertNotIn("x-choices", published)
         self.assertIn("/properties/list/items/x-choices: 'resources' is no family", self.run_on(step).stderr)
 
@@ -155,9 +155,9 @@ class Generator(unittest.TestCase):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertIn("struct target_way *over;", (self.root / "out/schemas/targets/way.h").read_text(encoding="utf-8"))
         published = (self.root / "out/schemas/builtin.c").read_text(encoding="utf-8")
-        self.assertIn(r'\"target-way\": {', published)
-        self.assertIn(r'\"$ref\": \"#/definitions/target-way\"', published)
-        self.assertIn(r'\"base\": {', published)
+        self.assertIn(r'\"target-way\":{', published)
+        self.assertIn(r'\"$ref\":\"#/definitions/target-way\"', published)
+        self.assertIn(r'\"base\":{', published)
         self.assertNotIn("x-choices", published)
 
     def test_who_reads_steps_and_targets_by_their_tables_gets_the_deployment_without_them(self):
