@@ -131,7 +131,7 @@ static void acquire_done(void *context, int result, struct http_response *respon
 	} else if (result >= 0 && response->status == 401 && j->tries == 1) {
 		acquire_with_new_token(j);
 	} else {
-		j->due_ms = clock_mono_ms() + listener_pause(5000, 15000);
+		j->due_ms = clock_mono_ms() + listener_pause_asked(listener_pause(5000, 15000), response);
 	}
 }
 

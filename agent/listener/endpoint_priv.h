@@ -5,8 +5,9 @@
 /* ---- registration.c */
 void endpoint_enter(struct endpoint *e, enum endpoint_step step);
 void endpoint_wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms);
-/* The longer of our own pause and the one that the service asks for (http_retry_after_ms), at most 10 minutes of that. */
-void endpoint_wait_as_asked(struct endpoint *e, enum endpoint_step step, int64_t own_ms, int64_t asked_ms);
+/* The longer of our own pause and the one that the service asks for (listener_pause_asked). */
+void endpoint_wait_as_asked(struct endpoint *e, enum endpoint_step step, int64_t own_ms,
+                            const struct http_response *response);
 const char *endpoint_place(const struct endpoint *e); /* its URL, for people */
 void endpoint_write_state(const struct endpoint *e, const char *state, const char *text);
 /* The first failure of a streak is told, the others are not. */

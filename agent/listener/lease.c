@@ -284,20 +284,35 @@ static void lease_lost(struct lease *j, const char *why)
 		lease_tell(j, 0, "lease");
 }
 
-static void first_renewal_failed(struct lease *j)
+/* A pause that the service asks for, but none that the lease would not outlast. */
+static int64_t renewal_pause(const struct lease *j, int64_t own_ms, const struct http_response *response)
+{
+	int64_t left = j->locked_until_ms - clock_wall_ms() - RENEW_TIMEOUT_MS;
+	int64_t asked = listener_pause_asked(own_ms, response);
+	asked = MIN(asked, left);
+	return MAX(own_ms, asked);
+}
+
+static int64_t first_pause(const struct http_response *response)
+{
+	int64_t asked = listener_pause_asked(listener_pause(1000, 10000), response);
+	return MIN(asked, (int64_t)RENEW_MS);
+}
+
+static void first_renewal_failed(struct lease *j, const struct http_response *response)
 {
 	if (++j->tries >= FIRST_RENEWALS)
 		lease_complete_as(j, "failed", xstrdup("The lease of this job could not be renewed before it began."));
 	else
-		j->renew_due_ms = clock_mono_ms() + listener_pause(1000, 10000);
+		j->renew_due_ms = clock_mono_ms() + first_pause(response);
 }
 
-static void renewal_failed(struct lease *j, const struct err *err)
+static void renewal_failed(struct lease *j, const struct http_response *response, const struct err *err)
 {
 	char line[ERR_FRAME_SIZE * 2];
 	log_debug("listen", "renew the lease of '%s': %s", j->run.name, err_line(err, line, sizeof(line)));
 	if (j->phase == LEASE_RENEW) {
-		first_renewal_failed(j);
+		first_renewal_failed(j, response);
 		return;
 	}
 	if (clock_wall_ms() > j->locked_until_ms + registration_pace(LEASE_GRACE_MS)) {
@@ -305,8 +320,8 @@ static void renewal_failed(struct lease *j, const struct err *err)
 		return;
 	}
 	j->renew_failures++;
-	j->renew_due_ms =
-		clock_mono_ms() + (j->renew_failures <= 5 ? listener_pause(5000, 15000) : listener_pause(15000, 30000));
+	int64_t own = j->renew_failures <= 5 ? listener_pause(5000, 15000) : listener_pause(15000, 30000);
+	j->renew_due_ms = clock_mono_ms() + renewal_pause(j, own, response);
 }
 
 static void renew_token_done(void *context, int result, struct http_response *response, const struct err *failure)
@@ -316,7 +331,7 @@ static void renew_token_done(void *context, int result, struct http_response *re
 	if (endpoint_token_read(j->renewer, result, response, failure, &err) == OAUTH_OK)
 		lease_renew(j);
 	else
-		renewal_failed(j, &err);
+		renewal_failed(j, response, &err);
 }
 
 /* Its token, where that is what the renewals carry, is missing or was refused. */
@@ -328,7 +343,8 @@ static void renew_with_new_token(struct lease *j)
 		err_set(&err, ERR_AUTH, "the registration of this job is not here any more");
 	else if (endpoint_token_request(j->renewer, &j->renewal, renew_token_done, j, &err) >= 0)
 		return;
-	renewal_failed(j, &err);
+	const struct http_response none = {.status = 0};
+	renewal_failed(j, &none, &err);
 }
 
 static void renew_done(void *context, int result, struct http_response *response, const struct err *failure)
@@ -354,7 +370,7 @@ static void renew_done(void *context, int result, struct http_response *response
 	else if (result >= 0 && response->status == 401 && j->run.type->renewed_by_runner && !j->renewed_token)
 		renew_with_new_token(j);
 	else
-		renewal_failed(j, &err);
+		renewal_failed(j, response, &err);
 }
 
 void lease_renew(struct lease *j)

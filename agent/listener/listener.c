@@ -18,7 +18,7 @@
 #include "base/sys/walls.h"
 #include "engine/journal/state_dir.h"
 
-enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2 };
+enum { IDLE_MS = 3600 * 1000, SLOTS_MIN = 2, ASKED_MAX_MS = 10 * 60 * 1000 };
 
 void listener_say(const char *fmt, ...)
 {
@@ -59,6 +59,13 @@ void listener_connected(struct listener *l)
 int64_t listener_pause(int64_t low_ms, int64_t high_ms)
 {
 	return registration_pace(low_ms + (int64_t)rand_below((uint64_t)(high_ms - low_ms)));
+}
+
+int64_t listener_pause_asked(int64_t own_ms, const struct http_response *response)
+{
+	int64_t asked = http_retry_after_ms(response);
+	asked = MIN(asked, (int64_t)ASKED_MAX_MS);
+	return MAX(own_ms, asked);
 }
 
 void listener_start_jobs(struct listener *l)

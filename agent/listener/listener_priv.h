@@ -64,6 +64,7 @@ struct endpoint {
 	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
 	char *session;
 	char *left_session; /* of an agent that was killed; deleted before a new one is made */
+	bool session_lost;  /* one may be open whose id nobody knows: the answer to its making did not come */
 	struct queue *queue;
 	struct call removal; /* of a message that was dealt with; no poll before its answer */
 	int unread;          /* messages in a row that could not be decrypted */
@@ -384,6 +385,8 @@ void listener_drain(struct listener *l);
 void listener_stop(struct listener *l);
 /* Random pause of the protocol, paced: from low to high milliseconds. */
 int64_t listener_pause(int64_t low_ms, int64_t high_ms);
+/* The longer of our own pause and the one that an answer asks for (Retry-After), at most 10 minutes of that. */
+int64_t listener_pause_asked(int64_t own_ms, const struct http_response *response);
 /* Soon returns memory left by start-up, handshakes and messages (memory.c) to the system, once. */
 void listener_trim_soon(struct listener *l);
 void listener_trim(struct listener *l, int64_t now_ms);

@@ -313,9 +313,8 @@ static void poll_done(void *context, int result, struct http_response *response,
 	}
 	e->failures++;
 	endpoint_tell_failure(e, &err);
-	endpoint_wait_as_asked(e, STEP_POLL,
-	                       e->failures <= 5 ? listener_pause(15000, 30000) : listener_pause(30000, 60000),
-	                       result >= 0 ? http_retry_after_ms(response) : -1);
+	endpoint_wait_as_asked(
+		e, STEP_POLL, e->failures <= 5 ? listener_pause(15000, 30000) : listener_pause(30000, 60000), response);
 }
 
 void endpoint_poll(struct endpoint *e)

@@ -7,8 +7,8 @@
 
 enum {
 	RETRY_MS = 30000,
-	ASKED_MAX_MS = 10 * 60 * 1000,
 	CONFLICTS_MAX = 8,
+	CONFLICTS_LOST_MAX = 24,       /* with a session of our own that only the service can end */
 	LOST_AFTER_MS = 5 * 60 * 1000, /* a session that is "not found" for so long is worth a message */
 };
 
@@ -79,10 +79,10 @@ void endpoint_wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms)
 	e->due_ms = clock_mono_ms() + MAX(ms, 1);
 }
 
-void endpoint_wait_as_asked(struct endpoint *e, enum endpoint_step step, int64_t own_ms, int64_t asked_ms)
+void endpoint_wait_as_asked(struct endpoint *e, enum endpoint_step step, int64_t own_ms,
+                            const struct http_response *response)
 {
-	int64_t asked = MIN(asked_ms, (int64_t)ASKED_MAX_MS);
-	endpoint_wait_then(e, step, MAX(own_ms, asked));
+	endpoint_wait_then(e, step, listener_pause_asked(own_ms, response));
 }
 
 /* Reports the first failure of a streak only. */
@@ -146,6 +146,7 @@ static void session_made(struct endpoint *e)
 	listener_connected(e->listener);
 	e->told_error = false;
 	e->refusals = e->conflicts = e->failures = 0;
+	e->session_lost = false;
 	e->unreachable_since_ms = 0;
 	e->heard_ms = clock_mono_ms();
 	if (!e->listening) {
@@ -163,7 +164,34 @@ static void session_made(struct endpoint *e)
 	endpoint_enter(e, STEP_POLL);
 }
 
-static void session_refused(struct endpoint *e, enum queue_error why, struct err *err)
+static void lost_deleted(void *context, int result, struct http_response *response, const struct err *failure)
+{
+	struct endpoint *e = context;
+	struct err err = ERR_INIT;
+	int r = call_result(result, response, failure, "delete the session whose id is not known", &err);
+	if (r >= 0 || r == ERR_NOT_FOUND) {
+		e->session_lost = false;
+		endpoint_enter(e, STEP_SESSION);
+		return;
+	}
+	endpoint_tell_failure(e, &err);
+	endpoint_wait_as_asked(e, STEP_SESSION, registration_pace(RETRY_MS), response);
+}
+
+/* The session that is in the way may be our own: the service made it, but its answer was lost. False: it has to run out, or is not ours. */
+static bool delete_lost_session(struct endpoint *e)
+{
+	struct service_request q = {.url = NULL};
+	if (!e->session_lost || !e->queue->type->closes_any || e->queue->type->close(e->queue, NULL, &q, NULL) < 0) {
+		service_request_done(&q);
+		return false;
+	}
+	call_service(e->listener, &e->call, &q, e->token, lost_deleted, e);
+	return true;
+}
+
+static void session_refused(struct endpoint *e, enum queue_error why, const struct http_response *response,
+                            struct err *err)
 {
 	if (why == QUEUE_RUNNER_GONE && endpoint_can_renew(e)) {
 		endpoint_enter(e, STEP_RENEW);
@@ -187,7 +215,7 @@ static void session_refused(struct endpoint *e, enum queue_error why, struct err
 		endpoint_close(e);
 		return;
 	case QUEUE_CONFLICT:
-		if (++e->conflicts >= CONFLICTS_MAX) {
+		if (++e->conflicts >= (e->session_lost ? CONFLICTS_LOST_MAX : CONFLICTS_MAX)) {
 			err_hint(err, ERR_EXISTS,
 			         "another process listens under the name '%s'; stop it, or configure with another "
 			         "--name",
@@ -195,6 +223,8 @@ static void session_refused(struct endpoint *e, enum queue_error why, struct err
 			endpoint_end_with(e, LISTEN_CONFLICT, err);
 			return;
 		}
+		if (delete_lost_session(e))
+			return;
 		break;
 	case QUEUE_UNKNOWN:
 		if (e->unreachable_since_ms == 0)
@@ -211,7 +241,13 @@ static void session_refused(struct endpoint *e, enum queue_error why, struct err
 		break;
 	}
 	endpoint_tell_failure(e, err);
-	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
+	endpoint_wait_as_asked(e, STEP_SESSION, registration_pace(RETRY_MS), response);
+}
+
+/* Before any conflict: a session that was in the way earlier is another process's. */
+static void note_lost_session(struct endpoint *e)
+{
+	e->session_lost = e->session_lost || e->conflicts == 0;
 }
 
 static int read_session(struct endpoint *e, const struct http_response *response, struct err *err)
@@ -228,13 +264,17 @@ static void session_done(void *context, int result, struct http_response *respon
 	struct err err = ERR_INIT;
 	int r = call_result(result, response, failure, "create a session", &err);
 	if (r < 0) {
-		session_refused(e, result >= 0 ? e->queue->type->session_error(response) : QUEUE_FAILED, &err);
+		if (response->resent || (result < 0 ? http_was_sent(&err) : response->status >= 500))
+			note_lost_session(e);
+		session_refused(e, result >= 0 ? e->queue->type->session_error(response) : QUEUE_FAILED, response,
+		                &err);
 		return;
 	}
 	if (read_session(e, response, &err) >= 0) {
 		session_made(e);
 		return;
 	}
+	note_lost_session(e);
 	endpoint_tell_failure(e, &err);
 	endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
 }
@@ -252,7 +292,7 @@ static void queue_prepared(void *context, int result, struct http_response *resp
 		endpoint_refused(e, STEP_SESSION, &err);
 	} else {
 		endpoint_tell_failure(e, &err);
-		endpoint_wait_then(e, STEP_SESSION, registration_pace(RETRY_MS));
+		endpoint_wait_as_asked(e, STEP_SESSION, registration_pace(RETRY_MS), response);
 	}
 }
 
@@ -260,10 +300,12 @@ static void left_deleted(void *context, int result, struct http_response *respon
 {
 	struct endpoint *e = context;
 	(void)result;
-	(void)response;
 	(void)failure;
 	/* The result does not matter: the service tells whether a session is in the way. */
-	endpoint_enter(e, STEP_SESSION);
+	if (http_retry_after_ms(response) > 0)
+		endpoint_wait_as_asked(e, STEP_SESSION, 0, response);
+	else
+		endpoint_enter(e, STEP_SESSION);
 }
 
 /* A request of the queue that cannot even be made is tried again: another registration may serve jobs meanwhile. */

@@ -93,8 +93,7 @@ static void token_done(void *context, int result, struct http_response *response
 	}
 	endpoint_tell_failure(e, &err);
 	enum endpoint_step after = e->after;
-	endpoint_wait_as_asked(e, STEP_TOKEN, registration_pace(RETRY_MS),
-	                       result >= 0 ? http_retry_after_ms(response) : -1);
+	endpoint_wait_as_asked(e, STEP_TOKEN, registration_pace(RETRY_MS), response);
 	e->after = after;
 }
 

@@ -187,6 +187,7 @@ const struct queue_type queue_broker = {
 	.open = open_session,
 	.opened = opened,
 	.close = close_session,
+	.closes_any = true,
 	.poll = poll_messages,
 	.read = read_message,
 	.remove = remove_message,

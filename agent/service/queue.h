@@ -30,7 +30,9 @@ struct queue_type {
 	int (*open)(struct queue *q, struct service_request *ret, struct err *err);
 	int (*opened)(struct queue *q, const struct http_response *response, const struct oauth_key *key,
 	              char **ret_session, struct err *err);
+	/* session NULL: whichever the runner has, where the service can tell (closes_any). */
 	int (*close)(struct queue *q, const char *session, struct service_request *ret, struct err *err);
+	bool closes_any;
 	int (*poll)(struct queue *q, const char *session, bool busy, struct service_request *ret, struct err *err);
 	/* ERR_AUTH: it cannot be decrypted, another session may help. */
 	int (*read)(struct queue *q, const struct http_response *response, struct broker_message *ret, struct err *err);

@@ -7,7 +7,7 @@
 #include "base/secret/base64.h"
 #include "base/core/rand.h"
 
-enum { RECORD_FORMAT = 1, TRIES = 3, PAUSE_MS = 1000, PAUSE_SPREAD_MS = 4000 };
+enum { RECORD_FORMAT = 1, TRIES = 3, PAUSE_MS = 1000, PAUSE_SPREAD_MS = 4000, ASKED_MAX_MS = 120000 };
 
 void registration_done(struct registration *r)
 {
@@ -166,10 +166,13 @@ static int call_once(struct rest *rest, const char *method, const char *url, con
 	return http_perform(rest->http, &request, rest->wait, ret, err);
 }
 
-bool registration_pause(struct rest *rest)
+bool registration_pause(struct rest *rest, const struct http_response *response)
 {
 	struct err ignored = ERR_INIT;
-	return wait_ms(rest->wait, registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS)), &ignored) >= 0;
+	int64_t own = registration_pace(PAUSE_MS + (int64_t)rand_below(PAUSE_SPREAD_MS));
+	int64_t asked = http_retry_after_ms(response);
+	asked = MIN(asked, (int64_t)ASKED_MAX_MS);
+	return wait_ms(rest->wait, MAX(own, asked), &ignored) >= 0;
 }
 
 static bool is_success(const struct http_response *response)
@@ -177,14 +180,14 @@ static bool is_success(const struct http_response *response)
 	return response->status >= 200 && response->status < 300;
 }
 
-/* Three tries with 1 to 5 s between them; a 404 is final, and so is a refusal of the token: a retry does not
- * change it. */
+/* Three tries with 1 to 5 s between them, or as long as the service asks for. A 404 is final, and so is a refusal of the token, unless
+ * it says when to come again (a 403 may be a limit of rates). */
 static int call(struct rest *rest, const char *method, const char *url, const char *scheme, const char *token,
                 const char *body, const char *what, struct http_response *ret, struct err *err)
 {
 	int r = ERR_INTERNAL;
 	for (int try = 0; try < TRIES; try++) {
-		if (try > 0 && !registration_pause(rest))
+		if (try > 0 && !registration_pause(rest, ret))
 			break;
 		http_response_done(ret);
 		err_clear(err);
@@ -195,7 +198,8 @@ static int call(struct rest *rest, const char *method, const char *url, const ch
 			r = wire_status_error(ret, what, err);
 		else
 			err_wrap(err, r, "%s", what);
-		if (r == ERR_NOT_FOUND || r == ERR_AUTH || r == ERR_CANCELLED || r == ERR_EXISTS)
+		if (r == ERR_NOT_FOUND || (r == ERR_AUTH && http_retry_after_ms(ret) < 0) || r == ERR_CANCELLED ||
+		    r == ERR_EXISTS)
 			break;
 	}
 	return r;

@@ -36,5 +36,5 @@ int registration_hello(struct rest *rest, const struct github_url *u, const char
                        struct err *err);
 /* Default labels and the request's, for a body; reg gets their names. */
 json_t *registration_labels(const struct registration_request *q, struct registration *reg);
-/* Between two tries. False: it is over. */
-bool registration_pause(struct rest *rest);
+/* Between two tries: as long as the last answer asks for, at most 2 minutes of that. False: it is over. */
+bool registration_pause(struct rest *rest, const struct http_response *response);

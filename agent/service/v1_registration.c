@@ -13,11 +13,12 @@ enum { TRIES = 3, QUERY_MAX = 4096 };
 /* A managing call, repeated where that may help. ret: the JSON of the answer; NULL: nobody wants it. q: freed. */
 static int call(struct rest *rest, struct service_request *q, const char *what, json_t **ret, struct err *err)
 {
+	struct http_response response = {.status = 0};
 	int r = ERR_INTERNAL;
 	for (int try = 0; try < TRIES; try++) {
-		struct http_response response = {.status = 0};
-		if (try > 0 && !registration_pause(rest))
+		if (try > 0 && !registration_pause(rest, &response))
 			break;
+		http_response_done(&response);
 		err_clear(err);
 		r = service_request_perform(rest->http, q, rest->management, rest->wait, &response, err);
 		if (r < 0)
@@ -26,10 +27,10 @@ static int call(struct rest *rest, struct service_request *q, const char *what, 
 			r = wire_status_error(&response, what, err);
 		else if (ret != NULL && (r = wire_read_object(&response, ret, err)) < 0)
 			err_wrap(err, r, "%s", what);
-		http_response_done(&response);
 		if (r >= 0 || r == ERR_NOT_FOUND || r == ERR_AUTH || r == ERR_CANCELLED || r == ERR_EXISTS)
 			break;
 	}
+	http_response_done(&response);
 	service_request_done(q);
 	return r;
 }
@@ -44,7 +45,7 @@ static int begin(struct rest *rest, const struct registration *reg, struct err *
 	int r = ERR_NETWORK;
 	v1_locations_ask(reg->server_url, &q);
 	for (int try = 0; try < TRIES && r == ERR_NETWORK; try++) {
-		if (try > 0 && !registration_pause(rest))
+		if (try > 0 && !registration_pause(rest, &response))
 			break;
 		http_response_done(&response);
 		err_clear(err);

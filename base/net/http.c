@@ -104,6 +104,20 @@ const char *http_header(const struct http_response *r, const char *name)
 	return NULL;
 }
 
+bool http_was_sent(const struct err *err)
+{
+	switch (err->foreign) {
+	case CURLE_COULDNT_RESOLVE_PROXY:
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return false;
+	default:
+		return true;
+	}
+}
+
 void http_cancel(struct http_transfer *t)
 {
 	if (t == NULL)

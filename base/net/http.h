@@ -54,8 +54,9 @@ struct http_request {
 };
 
 struct http_response {
-	int status;          /* 0: none came */
-	char *reason;        /* what the status line says behind the number; NULL: nothing */
+	int status;   /* 0: none came */
+	char *reason; /* what the status line says behind the number; NULL: nothing */
+	bool resent;  /* the connection ended before any answer, and the request was sent once more on another one */
 	struct strv headers; /* "Name: value" as received, final answer only */
 	struct str body;
 	char *final_url;
@@ -66,6 +67,10 @@ void http_response_done(struct http_response *r);
 const char *http_header(const struct http_response *r, const char *name); /* value, case-insensitive name; NULL */
 /* What the answer asks to wait (Retry-After, seconds or a date), unbounded; -1: nothing. */
 int64_t http_retry_after_ms(const struct http_response *response);
+/* The server's clock as the answer was made (Date), in wall milliseconds of whole seconds; -1: it does not say. */
+int64_t http_date_ms(const struct http_response *response);
+/* May the server have acted on a request that ended with this error? False: no connection to it ever stood. */
+bool http_was_sent(const struct err *err);
 
 /* Sends and waits; done functions of other transfers may be called meanwhile. ret: zeroed by the caller. Any status is
  * a success (0); ERR_NETWORK, ERR_TIMEOUT, ERR_CANCELLED, ERR_LIMIT, ERR_AUTH (TLS) otherwise. */

@@ -42,6 +42,7 @@ struct http_transfer {
 	CURL *easy;          /* NULL in back-off */
 	int64_t due_mono_ms; /* of the next try */
 	size_t body_sent, header_bytes;
+	int sent_times;  /* on one connection after the other */
 	bool body_taken; /* on_body got bytes: no retry */
 	int failed;      /* error of a callback, below; 0: none */
 	struct err *err; /* its text, made when needed: a struct err is large and most tries have none */

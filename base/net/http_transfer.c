@@ -179,7 +179,21 @@ static void forget_answer(struct http_transfer *t)
 	free(TAKE(t->response.peer));
 	free(TAKE(t->response.certificate));
 	t->response.status = 0;
+	t->response.resent = false;
 	t->header_bytes = 0;
+	t->sent_times = 0;
+}
+
+/* libcurl sends a request once more, without a word, where a connection that was kept open ends before any answer. */
+static int count_sending(void *context, char *peer, char *own, int peer_port, int own_port)
+{
+	struct http_transfer *t = context;
+	(void)peer;
+	(void)own;
+	(void)peer_port;
+	(void)own_port;
+	t->response.resent = t->sent_times++ > 0;
+	return CURL_PREREQFUNC_OK;
 }
 
 static size_t on_header(char *data, size_t size, size_t count, void *context)
@@ -440,6 +454,8 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(t->connect_timeout_ms, timeout));
 	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_PREREQFUNCTION, count_sending);
+	curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
 	if (t->headers != NULL)
@@ -476,20 +492,6 @@ static bool is_transient(CURLcode code)
 	default:
 		return false;
 	}
-}
-
-int64_t http_retry_after_ms(const struct http_response *response)
-{
-	const char *value = http_header(response, "Retry-After");
-	long long seconds;
-	if (value == NULL)
-		return -1;
-	if (str_parse_i64(value, 0, INT32_MAX, &seconds))
-		return seconds * 1000;
-	time_t when = curl_getdate(value, NULL);
-	if (when < 0)
-		return -1;
-	return MAX((int64_t)when * 1000 - clock_wall_ms(), 0);
 }
 
 /* Doubled each time, and anywhere between half of it and the whole: clients that failed together do not return

@@ -10,6 +10,7 @@
 /stall/N              N bytes of 2N, then silence
 /cut/N                N bytes of 2N, then the connection is closed
 /close                closes without an answer
+/close-once/KEY       the same the first time, then 200
 /redirect?to=URL      302 (or ?code=)
 /loop                 302 to itself
 /slow/MS              200 after so many milliseconds
@@ -108,6 +109,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 barrier = together.setdefault(int(rest[0]), threading.Barrier(int(rest[0])))
             barrier.wait(60)
             return self.answer(200, b"%d" % connections)
+        if word == "close-once":
+            with lock:
+                counts[rest[0]] = counts.get(rest[0], 0) + 1
+                seen = counts[rest[0]]
+            if seen > 1:
+                return self.answer(200, b"again")
+            self.close_connection = True
+            return None
         if word == "hang":
             stop.wait()
             return None

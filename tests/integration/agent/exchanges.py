@@ -84,17 +84,49 @@ def seconds(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def test_a_service_that_asks_for_time_gets_it():
+# What a service that is asked too much is asked again, and by whom.
+CALLS = [("token", "POST"), ("session", "POST"), ("/message", "GET"), ("acquirejob", "POST"), ("renewjob", "POST"), ("WorkflowStepsUpdate", "POST"),
+         ("GetJobLogsSignedBlobURL", "POST"), ("blobs", "PUT"), ("CreateJobLogsMetadata", "POST"), ("completejob", "POST")]
+
+
+def test_each_call_waits_as_long_as_it_is_asked_to():
     with Case(options=("--poll", "300ms")) as c:
+        later = {"times": 1, "headers": {"Retry-After": "1"}}
+        for call in ("runner-registration", "runners/register"):
+            c.forge.fault(call, method="POST", status=429, **later)
         c.agent.configure(c.forge)
-        c.forge.fault("token", method="POST", times=1, status=429, headers={"Retry-After": "1"})
-        c.forge.fault("/message", method="GET", times=1, status=429, headers={"Retry-After": "1"})
+        for number, (call, method) in enumerate(CALLS):
+            c.forge.fault(call, method=method, status=(429, 503)[number % 2], **later)
         c.agent.start().listening()
-        until("a second poll", lambda: len(c.forge.seen("/message", "GET")) >= 2)
-        for call, method, which in (("token", "POST", slice(-2, None)), ("/message", "GET", slice(2))):
-            first, second = (seconds(r["time"]) for r in c.forge.seen(call, method)[which])
-            assert second - first >= 0.9, (call, second - first)
+        succeeds(c, "Retry-After")
+        for call, method in (("runner-registration", "POST"), ("runners/register", "POST"), *CALLS):
+            refused = [r for r in c.forge.seen(call, method) if r["status"] in (429, 503)]
+            assert len(refused) == 1, (call, refused)
+            again = next(r for r in c.forge.seen(call, method) if r["time"] > refused[0]["time"] and r["path"] == refused[0]["path"])
+            assert seconds(again["time"]) - seconds(refused[0]["time"]) >= 0.9, (call, refused, again)
         assert c.agent.stop() == 0
+
+
+def test_a_session_whose_answer_was_lost_is_ended_and_made_anew():
+    for lost in ({"drop": "after"}, {"truncate": 20}):
+        with Case() as c:
+            c.agent.configure(c.forge)
+            c.forge.fault("session", method="POST", times=1, **lost)
+            c.agent.start().listening()
+            assert [r["status"] for r in c.forge.seen("session", "POST")][1:] == [409, 200], c.forge.seen("session")
+            assert len(c.forge.seen("session", "DELETE")) == 1
+            succeeds(c, lost)
+            assert c.agent.stop() == 0
+
+
+def test_a_session_of_another_process_is_left_alone():
+    with Case(DAVIT_PACE_PERCENT="1") as c:
+        c.agent.configure(c.forge)
+        c.forge.fault("session", method="POST", times=-1, status=409, body='{"source":"actions-broker-listener","errorKind":"SessionConflict"}')
+        c.forge.fault("session", method="POST", times=1, skip=1, drop=True)
+        c.agent.start()
+        assert c.agent.wait() == 5, c.agent.text()
+        assert c.forge.seen("session", "DELETE") == []
 
 
 def test_a_version_that_is_refused_is_told_once_and_ends_the_agent():

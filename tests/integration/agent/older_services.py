@@ -233,6 +233,15 @@ def test_a_session_of_before_is_waited_for_and_a_killed_agents_is_deleted():
         assert p.agent.wait() == 5, p.agent.text()
 
 
+def test_a_session_whose_answer_was_lost_is_waited_for_until_it_runs_out():
+    with Place() as p:
+        p.server.fault("sessions", "POST", status=502)
+        p.server.fault("sessions", "POST", times=9, status=409, error="TaskAgentSessionConflictException")
+        p.start()
+        assert len(p.server.seen("sessions", "POST")) == 11
+        stop(p)
+
+
 def test_what_no_retry_mends_ends_the_agent_and_says_why():
     with Place() as p:
         for error, code, status, says in (("TaskAgentNotFoundException", 0, 1, "look at it in the settings"),

@@ -154,6 +154,43 @@ static void retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out
 	assert_true(clock_mono_ms() - start < 10000);
 }
 
+static int64_t asked_of(const char *retry_after, const char *date)
+{
+	struct http_response answer = {.status = 503};
+	strv_add(&answer.headers, retry_after);
+	if (date != NULL)
+		strv_add(&answer.headers, date);
+	int64_t ms = http_retry_after_ms(&answer);
+	http_response_done(&answer);
+	return ms;
+}
+
+static void a_date_to_come_again_is_one_of_the_servers_clock(void **state)
+{
+	(void)state;
+	assert_int_equal(asked_of("Retry-After: 7", "Date: Mon, 30 Nov 2026 12:00:00 GMT"), 7000);
+	assert_int_equal(asked_of("Retry-After: Sun, 06 Nov 1994 08:51:37 GMT", "Date: Sun, 06 Nov 1994 08:49:37 GMT"),
+	                 120000);
+	assert_int_equal(asked_of("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", "Date: Sun, 06 Nov 1994 08:51:37 GMT"),
+	                 0);
+	assert_int_equal(asked_of("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", NULL), 0);
+	assert_int_equal(asked_of("Retry-After: soon", NULL), -1);
+}
+
+/* On a connection that was kept open libcurl asks again without a word. */
+static void a_request_that_went_out_twice_says_so(void **state)
+{
+	(void)state;
+	CALL(c);
+	assert_int_equal(go(&c, "/echo"), 0);
+	assert_false(c.a.resent);
+	http_response_done(&c.a);
+	free((char *)(uintptr_t)c.q.url);
+	assert_int_equal(go(&c, "/close-once/resent"), 0);
+	assert_int_equal(c.a.status, 200);
+	assert_true(c.a.resent);
+}
+
 static void a_lost_connection_is_a_network_error_after_the_last_try(void **state)
 {
 	(void)state;
@@ -636,6 +673,8 @@ int main(void)
 		cmocka_unit_test(a_body_is_streamed_from_a_descriptor_again_for_each_try),
 		cmocka_unit_test(a_busy_service_is_asked_again_as_often_as_allowed),
 		cmocka_unit_test(retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out),
+		cmocka_unit_test(a_date_to_come_again_is_one_of_the_servers_clock),
+		cmocka_unit_test(a_request_that_went_out_twice_says_so),
 		cmocka_unit_test(a_lost_connection_is_a_network_error_after_the_last_try),
 		cmocka_unit_test(an_answer_beyond_its_ceiling_is_refused_with_and_without_a_length),
 		cmocka_unit_test(the_length_of_what_head_does_not_bring_is_no_matter),
