@@ -4,7 +4,7 @@
 
 #include <ctype.h>
 
-enum { TOKEN_DEPTH_MAX = 50, TOKEN_TEXT_MAX = 10 << 20, ARGUMENTS_MAX = 64 };
+enum { TOKEN_DEPTH_MAX = 50, TOKEN_TEXT_MAX = 10 << 20, ARGUMENTS_MAX = 64, TOLD_ERRORS_MAX = 10 };
 enum {
 	TYPE_TEXT = 0,
 	TYPE_SEQUENCE = 1,
@@ -22,26 +22,57 @@ bool template_is_null(const json_t *token)
 	       (json_is_object(token) && wire_int(token, "type", TYPE_TEXT) == TYPE_NULL);
 }
 
+/* One evaluation. What is wrong with a value does not end it: the value is empty, and all that was wrong is told at the
+ * end. */
+struct walk {
+	const struct template_scope *scope;
+	bool strings; /* the values of the outermost map must be strings, or become some */
+	struct err first;
+	struct str all;
+	int errors;
+};
+
 /* "ci.yml (Line: 3, Col: 7): " in front of an error. */
-static int at_place(const json_t *token, const struct template_scope *scope, int r, struct err *err)
+static int at_place(const struct walk *w, const json_t *token, int r, struct err *err)
 {
+	const json_t *files = w->scope->file_table;
 	int64_t file = wire_int(token, "file", 0), line = wire_int(token, "line", 0),
 		column = wire_int(token, "col", 0);
-	const char *name = file > 0 ? json_string_value(json_array_get(scope->file_table, (size_t)file - 1)) : NULL;
+	const char *name = file > 0 ? json_string_value(json_array_get(files, (size_t)file - 1)) : NULL;
 	if (name == NULL || line == 0)
 		return r;
 	return err_wrap(err, r, "%s (Line: %lld, Col: %lld)", name, (long long)line, (long long)column);
 }
 
-static int eval_expression(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
+static void note_error(struct walk *w, const json_t *token, struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	at_place(w, token, err->code, err);
+	if (w->errors++ == 0)
+		w->first = *err;
+	if (w->errors <= TOLD_ERRORS_MAX)
+		str_appendf(&w->all, "%s%s", w->errors > 1 ? "," : "", err_line(err, line, sizeof(line)));
+}
+
+#define note(w, token, ...)                                                                                            \
+	do {                                                                                                           \
+		struct err wrong = ERR_INIT;                                                                           \
+		err_set(&wrong, ERR_INVALID, __VA_ARGS__);                                                             \
+		note_error(w, token, &wrong);                                                                          \
+	} while (0)
+
+static int eval_expression(struct walk *w, const json_t *token, json_t **ret, struct err *err)
 {
 	const char *text = wire_string(token, "expr");
 	if (text == NULL)
 		return err_set(err, ERR_PROTOCOL, "an expression without text in the job's message");
 	struct expr_value value = EXPR_VALUE_INIT;
-	int r = expr_eval(text, strlen(text), &scope->expr, &value, err);
-	if (r < 0)
-		return at_place(token, scope, r, err);
+	struct err wrong = ERR_INIT;
+	if (expr_eval(text, strlen(text), &w->scope->expr, &value, &wrong) < 0) {
+		note_error(w, token, &wrong);
+		*ret = json_string("");
+		return 0;
+	}
 	/* A number keeps the runner's string form: JSON would make an integer of 1e20. */
 	*ret = value.kind == EXPR_NUMBER ? json_real(value.number) : expr_value_json(&value);
 	if (*ret == NULL)
@@ -50,10 +81,9 @@ static int eval_expression(const json_t *token, const struct template_scope *sco
 	return 0;
 }
 
-static int eval(const json_t *token, const struct template_scope *scope, int depth, json_t **ret, struct err *err);
+static int eval(struct walk *w, const json_t *token, int depth, json_t **ret, struct err *err);
 
-static int eval_sequence(const json_t *token, const struct template_scope *scope, int depth, json_t **ret,
-                         struct err *err)
+static int eval_sequence(struct walk *w, const json_t *token, int depth, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *list = json_array();
 	size_t i;
@@ -61,7 +91,7 @@ static int eval_sequence(const json_t *token, const struct template_scope *scope
 	json_array_foreach(wire_get(token, "seq"), i, item)
 	{
 		_cleanup_json_ json_t *value = NULL;
-		int r = eval(item, scope, depth + 1, &value, err);
+		int r = eval(w, item, depth + 1, &value, err);
 		if (r < 0)
 			return r;
 		/* Splices in a list that an expression gave. */
@@ -74,63 +104,62 @@ static int eval_sequence(const json_t *token, const struct template_scope *scope
 	return 0;
 }
 
-static int add_pair(json_t *map, const char *key, json_t *value, const json_t *token,
-                    const struct template_scope *scope, struct err *err)
+/* The string form of a value; null, and noted: it has none. */
+static json_t *as_string(struct walk *w, const json_t *token, const json_t *value)
+{
+	if (json_is_array(value) || json_is_object(value)) {
+		note(w, token, json_is_array(value) ? "A sequence was not expected" : "A mapping was not expected");
+		return json_null();
+	}
+	struct expr_value v = EXPR_VALUE_INIT;
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(TOKEN_TEXT_MAX);
+	expr_value_from_json(value, &v);
+	expr_value_text(&v, &text);
+	expr_value_done(&v);
+	return json_stringn(str_peek(&text), text.len);
+}
+
+static void add_pair(struct walk *w, json_t *map, const char *key, const json_t *key_token, json_t *value,
+                     const json_t *value_token, int depth)
 {
 	if (expr_member(map, key, strlen(key)) != NULL)
-		return at_place(token, scope, err_set(err, ERR_INVALID, "'%s' is already defined", key), err);
-	json_object_set(map, key, value);
-	return 0;
+		note(w, key_token, "'%s' is already defined", key);
+	else if (w->strings && depth == 0)
+		json_object_set_new(map, key, as_string(w, value_token, value));
+	else
+		json_object_set(map, key, value);
 }
 
-static int insert_pairs(json_t *map, json_t *value, const json_t *token, const struct template_scope *scope,
-                        struct err *err)
-{
-	const char *key;
-	json_t *member;
-	if (!json_is_object(value))
-		return at_place(token, scope, err_set(err, ERR_INVALID, "Expected a mapping"), err);
-	json_object_foreach(value, key, member)
-	{
-		int r = add_pair(map, key, member, token, scope, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* *ret is the caller's even after an error. */
-static int eval_key(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
-{
-	int r = eval(token, scope, 0, ret, err);
-	if (r < 0)
-		return r;
-	return json_is_string(*ret) ? 0 : at_place(token, scope, err_set(err, ERR_INVALID, "Expected a string"), err);
-}
-
-static int eval_pair(const json_t *pair, const struct template_scope *scope, int depth, json_t *map, struct err *err)
+static int eval_pair(struct walk *w, const json_t *pair, int depth, json_t *map, struct err *err)
 {
 	const json_t *key_token = wire_get(pair, "key"), *value_token = wire_get(pair, "value");
 	_cleanup_json_ json_t *key = NULL, *value = NULL;
 	bool insert = json_is_object(key_token) && wire_int(key_token, "type", TYPE_TEXT) == TYPE_INSERT;
-	int r = insert ? 0 : eval_key(key_token, scope, &key, err);
+	int before = w->errors, r = insert ? 0 : eval(w, key_token, 0, &key, err);
 	if (r == 0)
-		r = eval(value_token, scope, depth + 1, &value, err);
+		r = eval(w, value_token, depth + 1, &value, err);
 	if (r < 0)
 		return r;
-	return insert ? insert_pairs(map, value, key_token, scope, err)
-	              : add_pair(map, json_string_value(key), value, key_token, scope, err);
+	const char *name;
+	json_t *member;
+	if (insert && json_is_object(value)) {
+		json_object_foreach(value, name, member) add_pair(w, map, name, key_token, member, value_token, depth);
+	} else if (!insert && json_is_string(key)) {
+		add_pair(w, map, json_string_value(key), key_token, value, value_token, depth);
+	} else if (w->errors == before) {
+		note(w, insert ? value_token : key_token, insert ? "Expected a mapping" : "Expected a string");
+	}
+	return 0;
 }
 
-static int eval_mapping(const json_t *token, const struct template_scope *scope, int depth, json_t **ret,
-                        struct err *err)
+static int eval_mapping(struct walk *w, const json_t *token, int depth, json_t **ret, struct err *err)
 {
 	_cleanup_json_ json_t *map = json_object();
 	size_t i;
 	json_t *pair;
 	json_array_foreach(wire_get(token, "map"), i, pair)
 	{
-		int r = eval_pair(pair, scope, depth, map, err);
+		int r = eval_pair(w, pair, depth, map, err);
 		if (r < 0)
 			return r;
 	}
@@ -144,7 +173,7 @@ static json_t *text_literal(const json_t *token)
 	return json_string(text != NULL ? text : "");
 }
 
-static int eval(const json_t *token, const struct template_scope *scope, int depth, json_t **ret, struct err *err)
+static int eval(struct walk *w, const json_t *token, int depth, json_t **ret, struct err *err)
 {
 	if (depth > TOKEN_DEPTH_MAX)
 		return err_set(err, ERR_LIMIT, "Maximum object depth exceeded");
@@ -159,11 +188,11 @@ static int eval(const json_t *token, const struct template_scope *scope, int dep
 		*ret = text_literal(token);
 		return 0;
 	case TYPE_SEQUENCE:
-		return eval_sequence(token, scope, depth, ret, err);
+		return eval_sequence(w, token, depth, ret, err);
 	case TYPE_MAPPING:
-		return eval_mapping(token, scope, depth, ret, err);
+		return eval_mapping(w, token, depth, ret, err);
 	case TYPE_EXPRESSION:
-		return eval_expression(token, scope, ret, err);
+		return eval_expression(w, token, ret, err);
 	case TYPE_BOOLEAN:
 		*ret = json_boolean(wire_bool(token, "bool", false));
 		return 0;
@@ -180,56 +209,118 @@ static int eval(const json_t *token, const struct template_scope *scope, int dep
 	}
 }
 
-int template_eval(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
+#define WALK_INIT(s)                                                                                                   \
+	{                                                                                                              \
+		.scope = (s), .all = STR_SECRET_INIT(TOLD_ERRORS_MAX * ERR_FRAME_SIZE)                                 \
+	}
+
+static void walk_done(struct walk *w)
 {
-	return eval(token, scope, 0, ret, err);
+	str_done(&w->all);
 }
 
-static int as_text(const json_t *value, json_t **ret, struct err *err)
+/* The one error with its hint, or all of them. */
+static int report(const struct walk *w, struct err *err)
 {
-	if (json_is_array(value))
-		return err_set(err, ERR_INVALID, "A sequence was not expected");
-	if (json_is_object(value))
-		return err_set(err, ERR_INVALID, "A mapping was not expected");
-	struct expr_value v = EXPR_VALUE_INIT;
-	_cleanup_(str_done) struct str text = STR_SECRET_INIT(TOKEN_TEXT_MAX);
-	expr_value_from_json(value, &v);
-	expr_value_text(&v, &text);
-	expr_value_done(&v);
-	*ret = json_stringn(str_peek(&text), text.len);
-	return 0;
+	const char *title = "The template is not valid.";
+	if (w->errors == 0)
+		return 0;
+	if (err == NULL)
+		return w->first.code;
+	bool placed = w->scope->file_table != NULL;
+	if (w->errors > 1)
+		return err_set(err, w->first.code, "%s%s%s", placed ? title : "", placed ? " " : "", str_peek(&w->all));
+	*err = w->first;
+	if (placed && err->frame_count > 0) {
+		struct err_frame *outer = &err->frames[err->frame_count - 1];
+		char text[ERR_FRAME_SIZE];
+		snprintf(text, sizeof(text), "%s", outer->text);
+		snprintf(outer->text, sizeof(outer->text), "%s %.*s", title, (int)(sizeof(text) - 32), text);
+	}
+	return err->code;
+}
+
+int template_eval(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
+{
+	_cleanup_(walk_done) struct walk w = WALK_INIT(scope);
+	_cleanup_json_ json_t *value = NULL;
+	int r = eval(&w, token, 0, &value, err);
+	if (r == 0)
+		r = report(&w, err);
+	if (r == 0)
+		*ret = TAKE(value);
+	return r;
 }
 
 int template_eval_string(const json_t *token, const struct template_scope *scope, json_t **ret, struct err *err)
 {
-	_cleanup_json_ json_t *value = NULL;
-	int r = eval(token, scope, 0, &value, err);
+	_cleanup_(walk_done) struct walk w = WALK_INIT(scope);
+	_cleanup_json_ json_t *value = NULL, *text = NULL;
+	int r = eval(&w, token, 0, &value, err);
+	if (r == 0) {
+		text = as_string(&w, token, value);
+		r = report(&w, err);
+	}
 	if (r == 0)
-		r = as_text(value, ret, err);
+		*ret = TAKE(text);
 	return r;
 }
 
 int template_eval_strings(const json_t *token, const struct template_scope *scope, json_t *into, struct err *err)
 {
+	_cleanup_(walk_done) struct walk w = WALK_INIT(scope);
 	_cleanup_json_ json_t *map = NULL;
+	w.strings = true;
 	if (template_is_null(token))
 		return 0;
-	int r = eval(token, scope, 0, &map, err);
+	int r = eval(&w, token, 0, &map, err);
 	if (r < 0)
 		return r;
-	if (!json_is_object(map))
-		return err_set(err, ERR_INVALID, "Expected a mapping");
+	if (w.errors == 0 && !json_is_object(map))
+		note(&w, token, "Expected a mapping");
+	r = report(&w, err);
 	const char *key;
 	json_t *value;
-	json_object_foreach(map, key, value)
-	{
-		json_t *text;
-		r = as_text(value, &text, err);
-		if (r < 0)
-			return err_wrap(err, r, "%s", key);
-		json_object_set_new(into, key, text);
+	if (r == 0)
+		json_object_foreach(map, key, value) json_object_set_new(into, key, as_string(&w, token, value));
+	return r;
+}
+
+static int eval_scalar(const json_t *token, const struct template_scope *scope, bool number, json_t **ret,
+                       struct err *err)
+{
+	_cleanup_(walk_done) struct walk w = WALK_INIT(scope);
+	_cleanup_json_ json_t *value = NULL;
+	int r = eval(&w, token, 0, &value, err);
+	if (r < 0)
+		return r;
+	if (w.errors == 0 && !(number ? json_is_number(value) : json_is_boolean(value))) {
+		_cleanup_json_ json_t *text = as_string(&w, token, value);
+		if (json_is_string(text))
+			note(&w, token, "Unexpected value '%s'", json_string_value(text));
 	}
-	return 0;
+	r = report(&w, err);
+	if (r == 0)
+		*ret = TAKE(value);
+	return r;
+}
+
+int template_eval_number(const json_t *token, const struct template_scope *scope, double *ret, struct err *err)
+{
+	_cleanup_json_ json_t *value = NULL;
+	int r = eval_scalar(token, scope, true, &value, err);
+	if (r == 0)
+		*ret = json_number_value(value);
+	return r;
+}
+
+int template_eval_boolean(const json_t *token, const struct template_scope *scope, bool *ret, struct err *err)
+{
+	_cleanup_json_ json_t *value = NULL;
+	int r = eval_scalar(token, scope, false, &value, err);
+	if (r == 0)
+		*ret = json_is_true(value);
+	return r;
 }
 
 /* The end of one argument: a comma or the closing parenthesis at the top level. */
@@ -300,11 +391,9 @@ char *template_readable(const json_t *token)
 			return str_take(&out);
 		return xasprintf("${{ %s }}", expression);
 	}
-	json_t *value = NULL, *text = NULL;
+	_cleanup_json_ json_t *text = NULL;
 	struct template_scope none = {.file_table = NULL};
-	if (template_eval(token, &none, &value, NULL) == 0 && as_text(value, &text, NULL) == 0)
+	if (template_eval_string(token, &none, &text, NULL) == 0)
 		str_append(&out, json_string_value(text));
-	json_decref(value);
-	json_decref(text);
 	return str_take(&out);
 }

@@ -266,6 +266,18 @@ static void set_oom_score(const struct job *j, pid_t pid)
 		return;
 }
 
+/* The words of the official runner's .NET. */
+static int start_error(const struct proc_options *o, int code, struct err *err)
+{
+	if (err == NULL || err->foreign <= 0 || o->cwd == NULL)
+		return code;
+	long number = err->foreign;
+	err_set(err, code, "An error occurred trying to start process '%s' with working directory '%s'. %s", o->argv[0],
+	        o->cwd, strerror((int)number));
+	err->foreign = number;
+	return code;
+}
+
 int process_run(struct job *j, struct record *r, const struct process *p, enum process_end *ret_end, int *ret_status,
                 struct err *err)
 {
@@ -289,7 +301,7 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 	                      .end = PROCESS_EXITED};
 	int e = p->script ? walls_spawn(&o, &run.proc, err) : proc_spawn(&o, &run.proc, err);
 	if (e < 0)
-		return e;
+		return start_error(&o, e, err);
 	run.pidfd = proc_pidfd(&run.proc, err);
 	if (run.pidfd < 0) {
 		e = run.pidfd;

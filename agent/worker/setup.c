@@ -94,7 +94,7 @@ static int eval_global_env(struct job *j, struct err *err)
 		_cleanup_json_ json_t *own = json_object();
 		int r = template_eval_strings(token, &scope, own, err);
 		if (r < 0)
-			return err_wrap(err, r, "the job's env");
+			return r;
 		json_object_update(j->global_env, own);
 	}
 	return 0;
@@ -114,7 +114,7 @@ static int eval_defaults(struct job *j, struct err *err)
 			continue;
 		int r = template_eval(token, &scope, &value, err);
 		if (r < 0)
-			return err_wrap(err, r, "the job's defaults");
+			return r;
 		json_t *run = expr_member(value, "run", 3);
 		if (!json_is_object(run))
 			continue;

@@ -186,45 +186,38 @@ int64_t step_time_ms(const struct record *r)
 /* Whole minutes; 0: none. */
 static int64_t eval_timeout(struct job *j, struct record *r)
 {
-	_cleanup_json_ json_t *value = NULL;
 	const json_t *token = wire_get(r->step, "timeoutInMinutes");
 	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
+	double minutes = 0;
 	if (template_is_null(token))
 		return 0;
-	int e = template_eval(token, &scope, &value, &err);
-	if (e == 0 && !json_is_number(value))
-		e = err_set(&err, ERR_INVALID, "timeout-minutes must be a number");
-	if (e < 0) {
+	if (template_eval_number(token, &scope, &minutes, &err) < 0) {
 		record_error(j, r, "An error occurred when attempting to determine the step timeout.");
 		log_error(j, r, &err);
 		return 0;
 	}
-	double minutes = trunc(json_number_value(value));
+	minutes = trunc(minutes);
 	return minutes > 0 && minutes < 1e6 ? (int64_t)minutes : 0;
 }
 
 /* Asked only after a failure. */
 static bool eval_continue_on_error(struct job *j, struct record *r)
 {
-	_cleanup_json_ json_t *value = NULL;
 	const json_t *token = wire_get(r->step, "continueOnError");
 	struct template_scope scope = step_value_scope(j);
 	struct err err = ERR_INIT;
+	bool goes_on = false;
 	if (template_is_null(token))
 		return false;
-	int e = template_eval(token, &scope, &value, &err);
-	if (e == 0 && !json_is_boolean(value))
-		e = err_set(&err, ERR_INVALID,
-		            "Unexpected type encountered while reading 'continue-on-error'. A boolean was expected");
-	if (e < 0) {
+	if (template_eval_boolean(token, &scope, &goes_on, &err) < 0) {
 		record_error(j, r,
 		             "The step failed and an error occurred when attempting to determine whether to continue "
 		             "on error.");
 		log_error(j, r, &err);
 		return false;
 	}
-	return json_is_true(value);
+	return goes_on;
 }
 
 /* ---- what actions share ---- */

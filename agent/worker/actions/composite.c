@@ -192,7 +192,7 @@ static int eval_outputs(struct job *j, const struct use *u, json_t *into, struct
 		json_t *text = NULL;
 		int e = template_eval_string(token, &scope, &text, err);
 		if (e < 0)
-			return err_wrap(err, e, "output '%s'", name);
+			return e;
 		json_object_set_new(into, name, text);
 	}
 	return 0;

@@ -40,7 +40,7 @@ static int add_default(struct job *j, struct record *r, const char *name, const 
 	json_t *text = NULL;
 	int e = template_eval_string(json_object_get(input, "default"), scope, &text, err);
 	if (e < 0)
-		return err_wrap(err, e, "input '%s'", name);
+		return e;
 	json_object_set_new(inputs, name, text);
 	return 0;
 }

@@ -361,7 +361,29 @@ class Steps(unittest.TestCase):
         self.assertIn("sub", run.lines("default"))
         self.assertIn("--noprofile", run.log("default"))
         self.assertIn("deep", run.lines("own"))
-        self.assertIn("not/there", run.messages("none")[0][1])
+        self.assertRegex(run.messages("none")[0][1], r"^An error occurred trying to start process '/usr/bin/bash' with working "
+                                                     r"directory '/.*/not/there'\. No such file or directory$")
+
+    def test_wrong_values_of_a_step_are_told_as_by_the_official_runner(self):
+        run = self.house.run('''
+            - name: env
+              continue-on-error: true
+              env:
+                A: ${{ fromJSON('{') }}
+                B: ${{ fromJSON('[1]') }}
+              run: echo not here
+            - name: minutes
+              if: always()
+              timeout-minutes: ${{ fromJSON('"x"') }}
+              run: echo runs
+            - {name: goes on, if: always(), continue-on-error: "${{ github.job }}", run: exit 3}
+        ''')
+        place = r"^The template is not valid\. \.github/workflows/ci\.yml \(Line: \d+, Col: \d+\): "
+        self.assertRegex(run.messages("env")[0][1], place + r"Error parsing fromJson.*,\.github/workflows/ci\.yml \(Line: \d+, "
+                                                            r"Col: \d+\): A sequence was not expected$")
+        self.assertRegex(run.messages("minutes")[1][1], place + "Unexpected value 'x'$")
+        self.assertIn("runs", run.lines("minutes"))
+        self.assertRegex(run.messages("goes on")[-1][1], place + "Unexpected value 'build'$")
 
     def test_the_script_is_shown_in_the_header(self):
         run = self.house.run('''

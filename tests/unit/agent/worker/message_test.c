@@ -79,10 +79,11 @@ static void tokens_are_evaluated(void **state)
 	                    "{\"a\":\"1\",\"K\":\"v\"}");
 	assert_string_equal(
 		evaluated("{\"type\":2,\"map\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"A\",\"value\":\"2\"}]}"),
-		"'A' is already defined");
-	assert_string_equal(evaluated("{\"type\":3,\"expr\":\"nope.x\",\"file\":1,\"line\":3,\"col\":7}"),
-	                    "ci.yml (Line: 3, Col: 7): Unrecognized named-value: 'nope'. Located at position 1 within "
-	                    "expression: nope.x");
+		"The template is not valid. 'A' is already defined");
+	assert_string_equal(
+		evaluated("{\"type\":3,\"expr\":\"nope.x\",\"file\":1,\"line\":3,\"col\":7}"),
+		"The template is not valid. ci.yml (Line: 3, Col: 7): Unrecognized named-value: 'nope'. Located at position 1 within "
+		"expression: nope.x");
 	assert_string_equal(evaluated("{\"type\":12}"), "a template token of an unknown type");
 }
 
@@ -100,7 +101,49 @@ static void texts_of_a_map_are_converted_and_lists_refused(void **state)
 	assert_int_equal(template_eval_strings(token, &scope, into, &err), 0);
 	assert_string_equal(dump(into), "{\"a\":\"true\",\"b\":\"1.5\",\"c\":\"\",\"d\":\"x\"}");
 	assert_int_equal(template_eval_strings(list, &scope, into, &err), ERR_INVALID);
-	assert_string_equal(err_line(&err, line, sizeof(line)), "a: A sequence was not expected");
+	assert_string_equal(err_line(&err, line, sizeof(line)), "A sequence was not expected");
+}
+
+static void all_that_is_wrong_is_told_as_the_official_runner_does(void **state)
+{
+	(void)state;
+	_cleanup_json_ json_t *contexts = load("{}"), *into = json_object(), *files = load("[\"ci.yml\"]");
+	_cleanup_json_ json_t *token =
+		load("{\"type\":2,\"map\":["
+	             "{\"key\":\"a\",\"value\":{\"type\":3,\"expr\":\"a.x\",\"file\":1,\"line\":3,\"col\":7}},"
+	             "{\"key\":\"b\",\"value\":\"x\"},"
+	             "{\"key\":\"c\",\"value\":{\"type\":1,\"file\":1,\"line\":5,\"col\":7}}]}");
+	struct template_scope scope = {.expr = {.contexts = contexts}, .file_table = files};
+	struct err err = ERR_INIT;
+	char line[600];
+	assert_int_equal(template_eval_strings(token, &scope, into, &err), ERR_INVALID);
+	assert_string_equal(err_line(&err, line, sizeof(line)),
+	                    "The template is not valid. ci.yml (Line: 3, Col: 7): Unrecognized named-value: 'a'. "
+	                    "Located at position 1 within expression: a.x,ci.yml (Line: 5, Col: 7): A sequence was not "
+	                    "expected");
+	assert_int_equal(json_object_size(into), 0);
+}
+
+static void scalars_are_not_converted(void **state)
+{
+	(void)state;
+	_cleanup_json_ json_t *contexts = load("{}"), *files = load("[\"ci.yml\"]"), *ten = load("\"10\"");
+	_cleanup_json_ json_t *yes = load("{\"type\":3,\"expr\":\"'yes'\",\"file\":1,\"line\":3,\"col\":7}"),
+			      *one = load("{\"type\":3,\"expr\":\"1.5\"}"), *no = load("false");
+	struct template_scope scope = {.expr = {.contexts = contexts}, .file_table = files};
+	struct err err = ERR_INIT;
+	char line[600];
+	double number = 0;
+	bool holds = true;
+	assert_int_equal(template_eval_number(one, &scope, &number, &err), 0);
+	assert_true(number == 1.5);
+	assert_int_equal(template_eval_boolean(no, &scope, &holds, &err), 0);
+	assert_false(holds);
+	assert_int_equal(template_eval_number(ten, &scope, &number, &err), ERR_INVALID);
+	assert_string_equal(err_line(&err, line, sizeof(line)), "The template is not valid. Unexpected value '10'");
+	assert_int_equal(template_eval_boolean(yes, &scope, &holds, &err), ERR_INVALID);
+	assert_string_equal(err_line(&err, line, sizeof(line)),
+	                    "The template is not valid. ci.yml (Line: 3, Col: 7): Unexpected value 'yes'");
 }
 
 static const char *readable(const char *text)
@@ -158,6 +201,8 @@ int main(void)
 		cmocka_unit_test(context_data_becomes_plain),
 		cmocka_unit_test(tokens_are_evaluated),
 		cmocka_unit_test(texts_of_a_map_are_converted_and_lists_refused),
+		cmocka_unit_test(all_that_is_wrong_is_told_as_the_official_runner_does),
+		cmocka_unit_test(scalars_are_not_converted),
 		cmocka_unit_test(names_are_readable_before_they_can_be_evaluated),
 		cmocka_unit_test(what_a_message_calls_secret_is_masked),
 	};
