@@ -175,10 +175,17 @@ static int close_entry(const json_t *doc, const struct engine_options *o, struct
 	const char *id = json_get_string(doc, "id");
 	enum deployment_state state = engine_state_of(doc);
 	_cleanup_json_ json_t *members = json_object();
+	bool elsewhere = false;
 	int fd = -1;
-	int r = lock_owner_claim(o->store, id, &fd, NULL, err);
+	int r = lock_owner_claim(o->store, id, &fd, &elsewhere, err);
+	/* No target has anything that could be watched: from here on the journal itself refuses what another machine would begin. */
+	if (r == 0 && elsewhere) {
+		r = store_take_over(o->store, id, err);
+		if (r < 0)
+			lock_owner_drop(o->store, id, &fd, false);
+	}
 	if (r < 0)
-		return r == ERR_LOCKED ? 5 : 4;
+		return r == ERR_LOCKED || r == ERR_FENCED ? 5 : 4;
 	if (state == DEPLOYMENT_PREPARING) {
 		json_object_set_new(members, "state", json_string(deployment_state_name(DEPLOYMENT_REFUSED)));
 		json_object_set_new(members, "exit_status", json_integer(2));

@@ -166,12 +166,25 @@ int engine_meet_again(struct engine *e, struct etarget *et, int r, int64_t *paus
 	return engine_may_retry(fenced) ? 0 : fenced;
 }
 
+/* A target that goes back alone may take it back between two looks here: what was seen is of no moment then. */
+static bool may_have_met_watch(const struct engine *e, const struct change *c, int r)
+{
+	return (r == ERR_NOT_FOUND || r == ERR_CONFLICT) && engine_alone_after_ms(e) > 0 &&
+	       !change_has(c, CHANGE_BLIND);
+}
+
 static int undo_with_retries(struct engine *e, struct etarget *et, const struct plan *all, struct change *c,
                              struct err *err)
 {
 	int64_t pause = ENGINE_UNDO_PAUSE_MS;
+	bool looked_again = false;
 	for (;;) {
 		int r = undo_once(e, et, all, c, err);
+		if (!looked_again && may_have_met_watch(e, c, r)) {
+			looked_again = true;
+			err_clear(err);
+			continue;
+		}
 		if (!engine_is_away(e, et, r, err))
 			return r;
 		int met = engine_meet_again(e, et, r, &pause, err);

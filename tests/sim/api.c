@@ -96,7 +96,7 @@ bool sim_api_is_step(const char *step)
 static void on_request(const char *verb, bool done)
 {
 	bool changes = strcmp(verb, "look") != 0 && strcmp(verb, "poll") != 0;
-	if (changes && !done && !world->slots[1 - sim_slot].alive && !world->journal_failed && !sim_vfs_is_synced())
+	if (changes && !done && !world->slots[1 - sim_slot].alive && !world->journal_failed && !sim_journal_is_synced())
 		sim_violation("the API was asked to %s while the journal was not synced", verb);
 	sim_step(verb);
 	sim_trace("api: %s%s", verb, done ? ": its reply" : "");

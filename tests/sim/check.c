@@ -339,7 +339,7 @@ static bool met_a_fault(void)
 	               0 ||
 	       r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
 	       world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold ||
-	       world->sc.baseline_sick || world->sc.api_faults;
+	       world->sc.baseline_sick || world->sc.api_faults || world->store.faults > 0;
 }
 
 /* Nothing failed: then nothing is a reason to take it back. */
@@ -383,11 +383,21 @@ static void check_contender(void)
 		sim_violation("the contender said 0 and is not there");
 }
 
+static bool has_snapshot(void)
+{
+	for (int i = 0; i < world->sc.target_count; i++)
+		for (int k = 0; k < world->targets[i].now.count; k++)
+			if (is_within("/var/lib/davit/snapshots", world->targets[i].now.nodes[k].path))
+				return true;
+	return false;
+}
+
 /* Without a journal (the machine is gone, and nothing was open): the world itself says which version it is. */
 static enum deployment_state state_by_looking(const struct stree *old_trees, const struct stree *new_trees)
 {
 	struct first_difference to_old = compare_all(old_trees, true), to_new = compare_all(new_trees, false);
-	if (!to_old.found)
+	/* Where both are the same, only a commit leaves a snapshot. */
+	if (!to_old.found && (to_new.found || !has_snapshot()))
 		return DEPLOYMENT_UNDONE;
 	if (to_new.found)
 		sim_violation("neither old (%s) nor new (%s)", to_old.text, to_new.text);

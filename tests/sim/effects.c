@@ -46,7 +46,7 @@ int fx_guard(struct target *t, const char *path, struct err *err)
 		return err_set(err, ERR_FENCED, "the lock on '%s' is no longer ours", t->view.name);
 	/* The rule of the journal: nothing is changed before its intent is durable. */
 	if (!is_within(t->view.facts.base, path) && !world->slots[1 - sim_slot].alive && !world->journal_failed &&
-	    !sim_vfs_is_synced())
+	    !sim_journal_is_synced())
 		sim_violation("'%s' was changed while the journal was not synced", path);
 	return 0;
 }
@@ -312,7 +312,7 @@ static void watch_lock(struct starget *t, const char *path, const char *text)
 	(void)boot;
 	(void)text;
 	for (int i = 0; i < SIM_SLOTS; i++)
-		if (i != sim_slot && world->slots[i].alive && world->slots[i].pid == pid)
+		if (i != sim_slot && world->slots[i].alive && world->slots[i].pid == pid && !sim_store_is_cut_off(i))
 			sim_violation("the lock was taken from the process %d, which lives", pid);
 }
 

@@ -52,6 +52,9 @@ bool sim_locks_need_file(int machine)
 
 bool sim_locks_take_over(int machine)
 {
+	/* In a shared journal each machine finds the deployments of the others. */
+	if (world->store.by_journal)
+		return false;
 	return machine == 1 || world->second_is_gone || world->rehoused;
 }
 
@@ -64,7 +67,7 @@ void sim_locks_leave_private(void)
 {
 	_cleanup_free_ char *dir = sim_state_dir(sim_machine);
 	_cleanup_free_ char *path = xasprintf("%s/sealed/%sseal-%d", dir, private_prefix, world->slots[sim_slot].pid);
-	if (sim_more_below(4) != 0)
+	if (sim_more_below(4) != 0 || sim_in_postgres)
 		return;
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd >= 0)

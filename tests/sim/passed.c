@@ -81,7 +81,7 @@ static bool is_due(enum deployment_state state)
 	bool passes = state == DEPLOYMENT_COMMITTED && sc->has_gate && sc->gate == GATE_PASSES &&
 	              strstr(sc->deployment, "\"change\"") != NULL;
 	bool may_be_lost = world->deaths_power + world->target_powers > 0 || r->journal_full > 0 || r->journal_io > 0 ||
-	                   world->unrecorded;
+	                   world->unrecorded || world->store.faults > 0;
 	bool others = sc->real || sc->goes_back || sc->machine_lost || sc->missed_steps != 0 ||
 	              sc->contender != CONTENDER_NONE || world->person_came || world->cancels > 0;
 	return has_images() && passes && !may_be_lost && !others;

@@ -2,6 +2,7 @@
 #include "sim/sim.h"
 #include "base/core/cancel.h"
 
+#include "engine/journal/postgres/open.h"
 #include "provider/provider.h"
 #include <dirent.h>
 #include <errno.h>
@@ -21,6 +22,8 @@ static void say(void *context, const char *level, const char *line)
 		world->person_named = true;
 	if (strstr(line, "what passed the gate is not recorded"))
 		world->unrecorded = true;
+	world->proofs += strstr(line, "its locks are watched") != NULL;
+	world->said_alive = world->said_alive || strstr(line, "its counter moves") || strstr(line, "is alive");
 	sim_trace("[%s] %s", level, line);
 }
 
@@ -77,7 +80,7 @@ static void inspect_undone(struct store *s, const struct plan *changes)
 	static char rows[ROWS_MAX];
 	const char *before = world->rows ? world->rows : "";
 	bool alone = world->deaths_kill + world->deaths_power == 0 && world->sc.contender == CONTENDER_NONE;
-	bool torn = world->journal_failed && world->sc.rates.journal_io > 0;
+	bool torn = world->journal_failed && (sim_in_postgres || world->sc.rates.journal_io > 0);
 	for (size_t i = 0; alone && !torn && i < changes->count; i++)
 		if (changes->changes[i].state != CHANGE_UNDONE)
 			sim_violation("undone, and the journal says of %s that it is %s", changes->changes[i].path,
@@ -133,6 +136,9 @@ static void inspect_sealed(struct store *s)
 	bool held = (world->seen.found &&
 	             (world->seen.final_state == DEPLOYMENT_HELD || world->seen.final_state == DEPLOYMENT_PARKED)) ||
 	            (world->seen.contender_found && world->seen.contender_state == DEPLOYMENT_HELD);
+	char id[64];
+	if (sim_in_postgres && !held && sim_store_has_sealed(id, sizeof(id)))
+		sim_violation("sealed secrets are left: %s", id);
 	while (d && (entry = readdir(d)) != NULL)
 		if (sim_locks_is_private(entry->d_name))
 			sim_violation("a private file is left beside the sealed ones: %s", entry->d_name);
@@ -177,7 +183,9 @@ static void nothing_may_be_open(struct store *s)
 {
 	_cleanup_json_ json_t *list = NULL;
 	const struct store_filter filter = {.undecided = true};
-	if (store_deployment_list(s, &filter, &list, NULL) < 0)
+	/* As long as the server takes the dead for connected, or a target's watch moves, another machine takes the owner for alive. */
+	if (world->store.dead_count > 0 || (sim_in_postgres && world->said_alive) ||
+	    store_deployment_list(s, &filter, &list, NULL) < 0)
 		return;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *id = json_get_string(json_array_get(list, i), "id"),
@@ -270,7 +278,8 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 	store_after_change = on_change;
 	memset(outcome, 0, sizeof(*outcome));
 	world->mark_op = 0;
-	int r = store_open(dir, sim_vfs_name, &store, &err);
+	world->said_alive = false;
+	int r = sim_in_postgres ? journal_open(dir, &store, &err) : store_open(dir, sim_vfs_name, &store, &err);
 	if (r < 0) {
 		result.exit_status = role == ROLE_RECOVER || role == ROLE_ROLLBACK || role == ROLE_FINISH ? 4 : 2;
 		result.state = DEPLOYMENT_REFUSED;
@@ -324,7 +333,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 			recover.deployment = &file;
 		if (moved)
 			file.json = json_loads(world->sc.moved, 0, NULL);
-		sim_takeover = recover.takeover = sim_locks_take_over(machine);
+		sim_takeover = recover.takeover = o.consent = sim_locks_take_over(machine);
 		if (role == ROLE_RECOVER && sim_locks_need_file(machine) && machine == 0)
 			recover_plainly(&o);
 		engine_recover(&recover, &o, &result, &err);
@@ -350,7 +359,7 @@ static void live(enum role role, int slot, int machine, bool then_inspect)
 
 pid_t sim_start(enum role role, int slot, int machine, bool then_inspect)
 {
-	world->slots[slot] = (struct slot){.pid = world->next_pid++, .alive = true};
+	world->slots[slot] = (struct slot){.pid = world->next_pid++, .alive = true, .machine = machine};
 	if (role == ROLE_CONTENDER)
 		world->slots[slot].alive = false; /* until its moment comes */
 	fflush(stdout);
@@ -378,6 +387,7 @@ void sim_ended(int slot, int machine, int status, bool *ret_died)
 	*ret_died = code != 0;
 	world->slots[slot].alive = false;
 	sim_vfs_process_ended(slot);
+	sim_store_process_ended(slot);
 	if (code == EXIT_POWER) {
 		sim_power_cut_agent(machine);
 		/* Both died; the machine is cut once. */

@@ -15,12 +15,17 @@
 struct totals {
 	int64_t runs, violations, kills, powers, target_powers, nets, lates, fulls, jumps, watches, ops, writes,
 		takeovers, contenders, persons, held, cancels, stops, uploads;
+	int64_t store_cuts, store_losts, store_refusals, store_slows, store_crashes, store_lingered, store_waits,
+		proofs;
 	uint32_t struck[8][3];
 	uint64_t first_seed;
 	int found;
 };
 static struct totals *totals; /* shared by the jobs */
 static bool quiet, only_real;
+enum { JOBS_MAX = 8 };
+static const char *journals[JOBS_MAX]; /* a server for each job */
+static int journal_count;
 
 /* ---- many seeds ---- */
 
@@ -44,6 +49,15 @@ static void add_up(void)
 	__atomic_fetch_add(&totals->cancels, world->cancels, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->uploads, world->sc.has_upload, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&totals->stops, world->stops, __ATOMIC_RELAXED);
+	const struct sstore *st = &world->store;
+	__atomic_fetch_add(&totals->store_cuts, st->cuts, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->store_losts, st->losts, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->store_refusals, st->refusals, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->store_slows, st->slows, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->store_crashes, st->crashes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->store_lingered, st->lingered, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->store_waits, st->lock_waits, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&totals->proofs, world->proofs, __ATOMIC_RELAXED);
 	for (int i = 0; i < 8; i++)
 		for (int k = 0; k < 3; k++)
 			__atomic_fetch_add(&totals->struck[i][k], world->struck[i][k], __ATOMIC_RELAXED);
@@ -54,8 +68,8 @@ static void tell_violation(uint64_t seed)
 	char text[1024];
 	snprintf(text, sizeof(text), "%s", world->violation);
 	uint32_t drop = sim_shorten(seed);
-	printf("seed %" PRIu64 ": %s\n  replay: tests/sim/run --seed %" PRIu64 " --drop %u%s\n", seed, text, seed, drop,
-	       sim_waits ? " --waiting" : "");
+	printf("seed %" PRIu64 ": %s\n  replay: tests/sim/%s --seed %" PRIu64 " --drop %u%s\n", seed, text,
+	       sim_in_postgres ? "in_postgres" : "run", seed, drop, sim_waits ? " --waiting" : "");
 	fflush(stdout);
 }
 
@@ -66,11 +80,25 @@ static void make_work_dir(int job)
 	mkdir(sim_work_dir, 0700);
 }
 
-/* until_found: stop at the first violation, which is what is wanted then. */
-static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool until_found, int most)
+/* The journal of each job is on a server of its own: one that crashes disturbs no other job. */
+static void begin(int job)
 {
 	world_make();
 	make_work_dir(job);
+	if (journal_count > 0)
+		sim_store_open(journals[job]);
+}
+
+static void end(void)
+{
+	sim_store_close();
+	fs_remove_tree(AT_FDCWD, sim_work_dir, NULL);
+}
+
+/* until_found: stop at the first violation, which is what is wanted then. */
+static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool until_found, int most)
+{
+	begin(job);
 	for (uint64_t i = (uint64_t)job; i < count && totals->found < most; i += (uint64_t)jobs) {
 		if (only_real) {
 			scenario_make(from + i);
@@ -92,7 +120,7 @@ static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool unt
 			tell_violation(from + i);
 		}
 	}
-	fs_remove_tree(AT_FDCWD, sim_work_dir, NULL);
+	end();
 }
 
 static void print_totals(double seconds)
@@ -110,6 +138,13 @@ static void print_totals(double seconds)
 	       totals->contenders, totals->takeovers, totals->persons, totals->held);
 	printf("cancels: %" PRId64 ", of them such that stop an undo: %" PRId64 "; archive-upload in %" PRId64 "\n",
 	       totals->cancels, totals->stops, totals->uploads);
+	if (sim_in_postgres)
+		printf("journal's server: %" PRId64 " connections cut, %" PRId64 " replies lost, %" PRId64
+		       " refusals, %" PRId64 " without an answer, %" PRId64 " crashes, %" PRId64
+		       " sessions of dead clients, %" PRId64 " waits for locks; %" PRId64
+		       " proofs that the other machine is gone\n",
+		       totals->store_cuts, totals->store_losts, totals->store_refusals, totals->store_slows,
+		       totals->store_crashes, totals->store_lingered, totals->store_waits, totals->proofs);
 	printf("%-10s", "struck in");
 	for (int k = 0; k < 3; k++)
 		printf(" %16s", deaths[k]);
@@ -128,14 +163,13 @@ static void print_totals(double seconds)
 
 static int replay(uint64_t seed, uint32_t drop)
 {
-	world_make();
-	make_work_dir(0);
+	begin(0);
 	world->tracing = true;
 	scenario_make(seed);
 	sim_drop_parts(drop);
 	printf("%s\n", world->sc.deployment);
 	sim_run_seed(seed, drop);
-	fs_remove_tree(AT_FDCWD, sim_work_dir, NULL);
+	end();
 	printf(world->violation[0] ? "violation: %s\n" : "all holds%s\n", world->violation);
 	return world->violation[0] ? 1 : 0;
 }
@@ -164,8 +198,7 @@ static int run_list(const char *path)
 		perror(path);
 		return 2;
 	}
-	world_make();
-	make_work_dir(0);
+	begin(0);
 	while (fgets(line, sizeof(line), f)) {
 		unsigned long long seed, drop = 0;
 		char *end;
@@ -181,7 +214,7 @@ static int run_list(const char *path)
 		}
 	}
 	fclose(f);
-	fs_remove_tree(AT_FDCWD, sim_work_dir, NULL);
+	end();
 	printf("%d seeds replayed, %d violations\n", count, bad);
 	return bad ? 1 : 0;
 }
@@ -219,6 +252,8 @@ int main(int argc, char **argv)
 			drop = number(value);
 		else if (strcmp(argv[i], "--list") == 0)
 			list = value;
+		else if (strcmp(argv[i], "--journal") == 0 && value && journal_count < JOBS_MAX)
+			journals[journal_count++] = value;
 		else if (strcmp(argv[i], "--seed") == 0)
 			one = true, seed = number(value);
 		else
@@ -231,12 +266,15 @@ int main(int argc, char **argv)
 			sim_waits = true;
 		else if (!used) {
 			fprintf(stderr,
-			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] [--waiting] | --seed N [--drop MASK] | --list FILE | --until-found\n");
+			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] [--waiting] [--journal URL …] | --seed N [--drop MASK] | --list FILE | --until-found\n");
 			return 2;
 		}
 		i += used;
 	}
 	totals = mmap(NULL, sizeof(*totals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	sim_in_postgres = journal_count > 0;
+	if (sim_in_postgres)
+		sim_target_is_remote();
 	sim_vfs_register();
 	warm_up();
 	if (list)
@@ -245,6 +283,8 @@ int main(int argc, char **argv)
 		return replay(seed, (uint32_t)drop);
 	if (jobs < 1)
 		jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	if (journal_count > 0)
+		jobs = MIN(jobs, journal_count);
 	double began = now_seconds();
 	for (int j = 1; j < jobs; j++) {
 		fflush(stdout);

@@ -455,6 +455,8 @@ void scenario_make(uint64_t seed)
 	sim_api_choose(sc);
 	make_no_room(sc);
 	sim_alone_choose(sc);
+	if (sim_in_postgres)
+		sim_store_choose(sc);
 	world->faults_on = true;
 }
 

@@ -76,7 +76,7 @@ static bool run_first(void)
 		return run_job_steps();
 	if (sc->contender == CONTENDER_NONE)
 		return sim_run_alone(ROLE_DEPLOY, 0, false);
-	int machine = sc->contender == CONTENDER_TAKES_OVER ? 1 : 0;
+	int machine = sim_contender_machine();
 	if (pipe(world->contender_pipe) != 0)
 		exit(1);
 	world->turn = 0;
@@ -118,7 +118,16 @@ static void prepare_state(void)
 		int fd = open(reserve, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 		if (fd >= 0)
 			close(fd);
+		if (sim_in_postgres)
+			sim_store_lay(dir);
 	}
+	if (sim_in_postgres)
+		sim_store_fresh();
+}
+
+int sim_contender_machine(void)
+{
+	return world->sc.contender == CONTENDER_TAKES_OVER || world->store.two_machines ? 1 : 0;
 }
 
 bool sim_other_machine_acts(void)
@@ -162,6 +171,7 @@ static void recoveries(bool lost, bool first_died)
 			break;
 	}
 	world->faults_on = false;
+	sim_store_calm();
 	sim_api_calm();
 }
 

@@ -19,6 +19,8 @@
  *   passed.c    scenarios with images, and the record of what passed their gate
  *   real.c      scenarios of the product's own steps: snapshot, apply, secret-write, run
  *   commands.c  what a target does with a command: a service, ACLs, users
+ *   store.c     the journal in PostgreSQL: a real server that fails, sessions whose client is gone
+ *   wire.c      what stands between the journal and libpq: a statement's faults, deaths and turns
  *   run.c       many seeds, figures, the command line
  */
 #pragma once
@@ -231,6 +233,29 @@ struct scenario {
 	char *prelude; /* a deployment that is committed before, without a fault; NULL: none */
 };
 
+/* The journal's server, where it is a PostgreSQL. Rates are of a million statements. */
+enum { SIM_SESSIONS = 32 };
+struct sstore {
+	uint32_t cut, lost, refused, slow, ended; /* lost: of commits */
+	uint64_t rng;
+	int64_t crash_at; /* operation; 0: never */
+	bool by_journal;  /* the other machine knows the deployment by the journal alone, and nobody gives a word */
+	bool stalled_is_cut;
+	bool two_machines; /* the contender is another one */
+	int64_t away_until_ms[SIM_MACHINES];
+	int backends[SIM_SLOTS]; /* of the server; 0: not connected */
+	int64_t transaction_since_ms[SIM_SLOTS];
+	bool waits[SIM_SLOTS]; /* for a lock that another session has */
+	bool dead_waits;       /* one died in that */
+	/* Sessions whose client is gone, which the server does not know yet. keeper: the process that keeps their socket. */
+	struct {
+		int backend, keeper;
+		int64_t until_ms;
+	} dead[SIM_SESSIONS];
+	int dead_count, epoch;
+	int64_t faults, refusals, cuts, losts, slows, crashes, lingered, lock_waits;
+};
+
 enum role { ROLE_DEPLOY, ROLE_CONTENDER, ROLE_RECOVER, ROLE_INSPECT, ROLE_ROLLBACK, ROLE_JOB_STEP, ROLE_FINISH };
 enum { RUNNER_PID = 50 };
 
@@ -238,6 +263,7 @@ struct slot {
 	int pid;
 	bool alive;
 	bool stalled;
+	int machine;
 }; /* pid: virtual */
 
 struct outcome {
@@ -280,7 +306,9 @@ struct world {
 	bool runner_alive; /* the process whose end means that no further step will come */
 	int job_step;
 	const char *job_status;
+	int64_t proofs;                   /* begun: that the other machine, which owns a deployment, is gone */
 	bool journal_failed;              /* an undo goes on without its records then */
+	bool said_alive;                  /* an owner, by this process */
 	bool unrecorded;                  /* it was said that what passed the gate is not recorded */
 	bool person_came, person_between; /* between a plan and its deployment */
 	bool contender_started;
@@ -292,6 +320,7 @@ struct world {
 	char person_content[32];
 	struct outcome first, contender, last; /* of the deployment, the contender, the newest recovery */
 	struct seen seen;
+	struct sstore store;
 	bool person_named; /* the report said that what a person wrote was replaced */
 	char violation[1024];
 	/* Figures. */
@@ -356,10 +385,38 @@ void sim_vfs_process_ended(int slot);
 void sim_vfs_power_cut(int machine);
 bool sim_vfs_is_synced(void);
 
+/* ---- store.c ---- */
+extern bool sim_in_postgres;
+void sim_store_open(const char *url); /* for the seeds of this process */
+void sim_store_close(void);
+void sim_store_choose(struct scenario *sc);
+void sim_store_fresh(void);              /* a journal without a deployment */
+void sim_store_lay(const char *dir);     /* a state directory that works with it */
+bool sim_store_is_blocked(int backend);  /* another session has a lock that it waits for */
+bool sim_store_is_cut_off(int slot);     /* it stands still, and its session is gone: another machine may prove it so */
+void sim_store_end_session(int backend); /* as its administrator would */
+void sim_store_await_end(int backend);   /* it is gone, or waits for a lock */
+void sim_store_settle(void);             /* whoever could go on has done so */
+void sim_store_time_passes(void);        /* the server notices who is gone */
+void sim_store_keep_open(int backend, int fd); /* nobody tells the server that its client is gone */
+void sim_store_crash(void);
+void sim_store_process_ended(int slot);
+void sim_store_calm(void); /* it is there again, and knows who is gone */
+bool sim_store_has_sealed(char *id, size_t size);
+uint64_t sim_store_below(uint64_t bound);
+int sim_contender_machine(void);
+
+/* ---- wire.c ---- */
+void sim_wire_power_lost(void); /* of this process's machine */
+void sim_wire_stalled(void);
+bool sim_wire_is_synced(void);
+bool sim_journal_is_synced(void);
+
 /* ---- target.c ---- */
 extern const struct field_choice *const sim_target_kinds[];
 int sim_target_new(const struct target_config *config, struct target **ret, struct err *err);
 void sim_target_reboot(struct starget *t);
+void sim_target_is_remote(void); /* none lies on the machine that deploys */
 void sim_late_arrivals(bool all);
 int sim_target_index(const char *name);
 

@@ -447,5 +447,11 @@ int sim_target_new(const struct target_config *config, struct target **ret, stru
 	return 0;
 }
 
-static const struct target_kind sim_kind = {.choice = TARGET_LOCAL_CHOICE, .is_host = true, .make = sim_target_new};
+/* In a shared journal a deployment with a machine's own files belongs to that machine. */
+static struct target_kind sim_kind = {.choice = TARGET_LOCAL_CHOICE, .is_host = true, .make = sim_target_new};
+void sim_target_is_remote(void)
+{
+	sim_kind.is_remote = true;
+}
+
 const struct field_choice *const sim_target_kinds[] = {&sim_kind.choice, &provider_kind.choice, NULL};

@@ -217,7 +217,8 @@ void sim_die(bool power)
 	if (power) {
 		world->deaths_power++;
 		/* Whatever runs on the same machine dies with it. */
-		if (world->sc.contender != CONTENDER_TAKES_OVER)
+		sim_wire_power_lost();
+		if (world->slots[1 - sim_slot].machine == sim_machine)
 			world->slots[1 - sim_slot].alive = false;
 	} else {
 		world->deaths_kill++;
@@ -282,8 +283,10 @@ void sim_step(const char *what)
 {
 	take_turn();
 	/* The machine below this process lost its power while the other one had the turn. */
-	if (!world->slots[sim_slot].alive)
+	if (!world->slots[sim_slot].alive) {
+		sim_wire_power_lost();
 		_exit(EXIT_POWER);
+	}
 	world->ops++;
 	world->generation_ops++;
 	if (sim_role == ROLE_DEPLOY && !world->in_prelude && !world->contender_started &&
@@ -291,6 +294,8 @@ void sim_step(const char *what)
 		world->contender_started = true;
 		world->slots[1].alive = true;
 		world->slots[0].stalled = world->sc.contender == CONTENDER_TAKES_OVER;
+		if (world->slots[0].stalled)
+			sim_wire_stalled();
 		if (write(world->contender_pipe[1], "x", 1) != 1)
 			_exit(EXIT_ENDLESS);
 	}
