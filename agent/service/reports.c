@@ -114,15 +114,20 @@ int64_t reports_turn(struct reports *r, int64_t now_ms)
 void reports_retry(struct reports *r, bool now)
 {
 	for (size_t i = 0; r != NULL && i < r->count; i++)
-		if (r->all[i].type->retry != NULL)
-			r->all[i].type->retry(r->all[i].sink, now);
+		r->all[i].type->retry(r->all[i].sink, now);
 }
 
 json_t *reports_keep(const struct reports *r)
 {
-	for (size_t i = 0; r != NULL && i < r->count; i++)
-		if (r->all[i].type->keep != NULL)
-			return r->all[i].type->keep(r->all[i].sink);
+	json_t *all = json_object();
+	for (size_t i = 0; r != NULL && i < r->count; i++) {
+		json_t *its = r->all[i].type->keep(r->all[i].sink);
+		if (its != NULL)
+			json_object_set_new(all, r->all[i].type->name, its);
+	}
+	if (json_object_size(all) > 0)
+		return all;
+	json_decref(all);
 	return NULL;
 }
 
@@ -174,6 +179,7 @@ static json_t *keep(const void *sink)
 }
 
 static const struct report_type results_reports = {
+	.name = "results",
 	.free = results_end,
 	.step = tell_step,
 	.log = tell_log,
@@ -188,6 +194,22 @@ static const struct report_type results_reports = {
 void reports_add_results(struct reports *r, struct http *h, const char *base, const struct run_job *job)
 {
 	reports_add(r, &results_reports, results_new(h, base, job));
+}
+
+bool reports_restore(struct reports *r, struct http *h, const struct run_job *job, const json_t *kept)
+{
+	const json_t *of_results = json_get_object(kept, "results"),
+		     *of_timeline = json_get_object(kept, "older_results");
+	const char *base = json_get_string(of_results, "base");
+	bool whole = true;
+	if (base != NULL) {
+		struct results *results = results_new(h, base, job);
+		reports_add(r, &results_reports, results);
+		whole = results_restore(results, of_results);
+	}
+	if (of_timeline != NULL && job->locations != NULL)
+		whole = reports_restore_timeline(r, h, job, of_timeline) && whole;
+	return whole;
 }
 
 void reports_add_of_message(struct reports *r, struct http *h, const struct run_job *job, const json_t *message,

@@ -4,8 +4,9 @@
 #pragma once
 #include "agent/service/results.h"
 
-/* One service that is told. All functions but step, log and summary may be NULL. */
+/* One service that is told. lines and turn may be NULL. */
 struct report_type {
+	const char *name; /* of what is kept of it */
 	void (*free)(void *sink);
 	void (*step)(void *sink, const struct results_step *step);
 	void (*log)(void *sink, const char *step_id, char *data, size_t len, bool first, bool final, int64_t lines);
@@ -34,6 +35,8 @@ void reports_add_results(struct reports *r, struct http *h, const char *base, co
 void reports_add_timeline(struct reports *r, struct http *h, const struct run_job *job, const char *worker,
                           const char *os);
 
+bool reports_restore_timeline(struct reports *r, struct http *h, const struct run_job *job, const json_t *kept);
+
 /* Those that the job's message names. worker: the runner's name. */
 void reports_add_of_message(struct reports *r, struct http *h, const struct run_job *job, const json_t *message,
                             const char *worker);
@@ -50,5 +53,7 @@ int reports_failures(const struct reports *r);
 int64_t reports_turn(struct reports *r, int64_t now_ms);
 /* Tries again what a service out of reach was not told. r may be NULL. */
 void reports_retry(struct reports *r, bool now);
-/* For another process: of the one service that can be told by it, NULL: nothing. The caller's. r may be NULL. */
+/* For another process: service → what it was not told; NULL: nothing. The caller's. r may be NULL. */
 json_t *reports_keep(const struct reports *r);
+/* What another process kept of this job is sent; of the older services their locations must be known. False: it is damaged, at least in part. */
+bool reports_restore(struct reports *r, struct http *h, const struct run_job *job, const json_t *kept);

@@ -1,50 +1,26 @@
 /* reports: the timeline of a job of the older services: records of its steps, their logs, attachments, and the lines of
  * the live console [results 1]. Records are sent one request after the other, and so are the parts of one log. */
-#include "agent/service/reports.h"
-#include "agent/service/v1_feed.h"
-#include "agent/service/v1_job.h"
+#include "agent/service/v1_timeline_priv.h"
 
+#include "agent/service/v1_job.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
 
 #include <stdio.h>
 
-enum { CALL_MS = 100000, TRIES = 3, PARALLEL_MAX = 4, UPDATE_FAILURES_MAX = 3, PERCENT_DONE = 100 };
 static const char summary_type[] = "Checks.Step.Summary";
-
-/* One part of a record's log, or a summary. */
-struct part {
-	struct part *next;
-	struct timeline *timeline;
-	char *record;
-	char *data;
-	size_t len;
-	bool final, summary, running;
-	bool creating; /* its log is being made */
-	struct http_transfer *transfer;
-};
-
-struct timeline {
-	struct http *http;
-	const struct run_job *job;
-	char *worker;
-	struct part *parts; /* in order of their arrival */
-	int running, failures;
-	size_t queued_bytes;
-	json_t *logs;    /* record → the number of its log; -1: it is broken */
-	json_t *changed; /* record → what is to be sent of it */
-	json_t *sent;    /* of the pending update, for a retry */
-	int update_failures;
-	struct http_transfer *update;
-	bool updating, closing;
-	struct v1_feed *feed;
-};
-
-static void pump(struct timeline *t);
 
 static bool is_good(int result, const struct http_response *response)
 {
 	return result >= 0 && response->status >= 200 && response->status <= 299;
+}
+
+/* Another try may succeed: nobody answered, or the service is not well. */
+static bool is_transient(int result, const struct http_response *response)
+{
+	if (result < 0)
+		return result == ERR_NETWORK || result == ERR_TIMEOUT;
+	return response != NULL && (response->status == 408 || response->status == 429 || response->status >= 500);
 }
 
 static void note_failure(struct timeline *t, const char *what, int result, const struct http_response *response,
@@ -82,6 +58,20 @@ static struct http_transfer *start(struct timeline *t, struct service_request *q
 
 /* ---- records ---- */
 
+void timeline_add_older(json_t *records, const json_t *older)
+{
+	const char *id;
+	json_t *record;
+	json_object_foreach((json_t *)(uintptr_t)older, id, record)
+	{
+		json_t *newer = json_object_get(records, id);
+		if (newer != NULL)
+			json_object_update_missing(newer, record);
+		else
+			json_object_set(records, id, record);
+	}
+}
+
 /* What a later change of a record says replaces what an earlier one said. */
 static void change(struct timeline *t, const char *id, json_t *record)
 {
@@ -90,6 +80,8 @@ static void change(struct timeline *t, const char *id, json_t *record)
 		json_object_update_new(pending, record);
 	else
 		json_object_set_new(t->changed, id, record);
+	timeline_add_older(t->changed, t->left);
+	json_object_clear(t->left);
 }
 
 static void update_done(void *context, int result, struct http_response *response, const struct err *err)
@@ -101,21 +93,14 @@ static void update_done(void *context, int result, struct http_response *respons
 		t->update_failures = 0;
 	} else {
 		note_failure(t, "records", result, response, err);
-		const char *id;
-		json_t *record;
 		if (++t->update_failures <= UPDATE_FAILURES_MAX)
-			json_object_foreach(t->sent, id, record)
-			{
-				json_t *newer = json_object_get(t->changed, id);
-				if (newer != NULL)
-					json_object_update_missing(newer, record);
-				else
-					json_object_set(t->changed, id, record);
-			}
+			timeline_add_older(t->changed, t->sent);
+		else if (is_transient(result, response))
+			timeline_add_older(t->left, t->sent);
 	}
 	http_response_done(response);
 	if (!t->closing)
-		pump(t);
+		timeline_pump(t);
 }
 
 static void start_update(struct timeline *t)
@@ -197,7 +182,7 @@ static void tell_step(void *sink, const struct results_step *s)
 		set_background(record, s->background);
 	v1_job_set_issues(record, s->annotations);
 	change(t, s->id, record);
-	pump(t);
+	timeline_pump(t);
 }
 
 static void tell_job(struct timeline *t, const char *os)
@@ -211,7 +196,7 @@ static void tell_job(struct timeline *t, const char *os)
 	json_object_set_new(record, "percentComplete", json_integer(0));
 	set_time(record, "startTime", clock_wall_ms());
 	change(t, job->job_id, record);
-	pump(t);
+	timeline_pump(t);
 }
 
 /* ---- logs and summaries ---- */
@@ -223,7 +208,7 @@ static void part_free(struct part *p)
 	free(p);
 }
 
-static void part_remove(struct part *p)
+void timeline_drop(struct part *p)
 {
 	struct timeline *t = p->timeline;
 	struct part **at = &t->parts;
@@ -233,7 +218,7 @@ static void part_remove(struct part *p)
 		*at = p->next;
 	if (p->running)
 		t->running--;
-	t->queued_bytes -= p->len;
+	*(p->parked ? &t->parked_bytes : &t->queued_bytes) -= p->len;
 	part_free(p);
 }
 
@@ -245,9 +230,11 @@ static int64_t log_of(const struct part *p)
 static void part_failed(struct part *p, int result, const struct http_response *response, const struct err *err)
 {
 	note_failure(p->timeline, p->summary ? "summary" : "log", result, response, err);
+	if (is_transient(result, response) && timeline_park(p))
+		return;
 	if (!p->summary)
 		json_object_set_new(p->timeline->logs, p->record, json_integer(-1));
-	part_remove(p);
+	timeline_drop(p);
 }
 
 static void part_done(void *context, int result, struct http_response *response, const struct err *err);
@@ -308,19 +295,20 @@ static void part_done(void *context, int result, struct http_response *response,
 	} else {
 		if (p->final && !p->summary)
 			tell_log_place(t, p->record, log_of(p));
-		part_remove(p);
+		timeline_drop(p);
 	}
 	http_response_done(response);
 	if (!t->closing)
-		pump(t);
+		timeline_pump(t);
 }
 
-static bool must_wait(const struct part *p)
+/* The one of the same log that goes first; NULL: none. */
+static const struct part *earlier(const struct part *p)
 {
 	for (const struct part *e = p->timeline->parts; e != p; e = e->next)
 		if (e->summary == p->summary && strcmp(e->record, p->record) == 0)
-			return true;
-	return false;
+			return e;
+	return NULL;
 }
 
 static void begin_part(struct part *p)
@@ -329,11 +317,11 @@ static void begin_part(struct part *p)
 	int64_t log = p->summary ? 0 : log_of(p);
 	if (log < 0) {
 		t->failures++;
-		part_remove(p);
+		timeline_drop(p);
 	} else if (log > 0 && p->len == 0) {
 		/* All of it was full parts. */
 		tell_log_place(t, p->record, log);
-		part_remove(p);
+		timeline_drop(p);
 	} else {
 		p->running = true;
 		t->running++;
@@ -341,17 +329,23 @@ static void begin_part(struct part *p)
 	}
 }
 
-static void pump(struct timeline *t)
+void timeline_pump(struct timeline *t)
 {
 	for (struct part *p = t->parts, *next; p != NULL && t->running < PARALLEL_MAX; p = next) {
 		next = p->next;
-		if (!p->running && !must_wait(p))
+		if (p->running || p->parked)
+			continue;
+		const struct part *before = earlier(p);
+		/* One behind a parked part must not hold up the step whose output fills the queue. */
+		if (before != NULL && before->parked && !timeline_park(p))
+			part_failed(p, ERR_LIMIT, NULL, NULL);
+		if (before == NULL)
 			begin_part(p);
 	}
 	start_update(t);
 }
 
-static struct part *add_part(struct timeline *t, const char *record, char *data, size_t len)
+struct part *timeline_add(struct timeline *t, const char *record, char *data, size_t len)
 {
 	struct part *p = xcalloc(1, sizeof(*p)), **at = &t->parts;
 	*p = (struct part){.timeline = t, .record = xstrdup(record), .data = data, .len = len};
@@ -367,8 +361,8 @@ static void tell_log(void *sink, const char *step_id, char *data, size_t len, bo
 	struct timeline *t = sink;
 	(void)first;
 	(void)lines;
-	add_part(t, step_id != NULL ? step_id : t->job->job_id, data, len)->final = final;
-	pump(t);
+	timeline_add(t, step_id != NULL ? step_id : t->job->job_id, data, len)->final = final;
+	timeline_pump(t);
 	if (step_id == NULL && final)
 		v1_feed_end(t->feed);
 }
@@ -376,8 +370,8 @@ static void tell_log(void *sink, const char *step_id, char *data, size_t len, bo
 static void tell_summary(void *sink, const char *step_id, char *data, size_t len)
 {
 	struct timeline *t = sink;
-	add_part(t, step_id, data, len)->summary = true;
-	pump(t);
+	timeline_add(t, step_id, data, len)->summary = true;
+	timeline_pump(t);
 }
 
 /* ---- the rest ---- */
@@ -400,7 +394,10 @@ static size_t queued_bytes(const void *sink)
 static bool is_idle(const void *sink)
 {
 	const struct timeline *t = sink;
-	return t->parts == NULL && !t->updating && json_object_size(t->changed) == 0 && v1_feed_is_idle(t->feed);
+	for (const struct part *p = t->parts; p != NULL; p = p->next)
+		if (!p->parked)
+			return false;
+	return !t->updating && json_object_size(t->changed) == 0 && v1_feed_is_idle(t->feed);
 }
 
 static int failures(const void *sink)
@@ -425,6 +422,7 @@ static void timeline_free(void *sink)
 	json_decref(t->logs);
 	json_decref(t->changed);
 	json_decref(t->sent);
+	json_decref(t->left);
 	free(t->worker);
 	free(t);
 }
@@ -439,10 +437,12 @@ static const struct report_type timeline_reports = {
 	.is_idle = is_idle,
 	.failures = failures,
 	.turn = turn,
+	.name = "older_results",
+	.retry = timeline_retry,
+	.keep = timeline_keep,
 };
 
-void reports_add_timeline(struct reports *r, struct http *h, const struct run_job *job, const char *worker,
-                          const char *os)
+static struct timeline *timeline_new(struct http *h, const struct run_job *job, const char *worker)
 {
 	struct timeline *t = xcalloc(1, sizeof(*t));
 	*t = (struct timeline){.http = h,
@@ -450,7 +450,25 @@ void reports_add_timeline(struct reports *r, struct http *h, const struct run_jo
 	                       .worker = xstrdup(worker),
 	                       .logs = json_object(),
 	                       .changed = json_object(),
+	                       .left = json_object(),
 	                       .feed = v1_feed_new(h, job)};
+	return t;
+}
+
+void reports_add_timeline(struct reports *r, struct http *h, const struct run_job *job, const char *worker,
+                          const char *os)
+{
+	struct timeline *t = timeline_new(h, job, worker);
 	reports_add(r, &timeline_reports, t);
 	tell_job(t, os);
+}
+
+bool reports_restore_timeline(struct reports *r, struct http *h, const struct run_job *job, const json_t *kept)
+{
+	struct timeline *t = timeline_new(h, job, "");
+	bool whole = timeline_restore(t, kept);
+	reports_add(r, &timeline_reports, t);
+	if (whole)
+		timeline_pump(t);
+	return whole;
 }

@@ -110,14 +110,15 @@ bool kept_write(struct job *j, const json_t *completion, enum result result)
 	if (j->watched || state[0] == '\0')
 		return false;
 	struct err err = ERR_INIT;
-	_cleanup_json_ json_t *record = record_of(j, completion, result), *results = reports_keep(j->reports);
-	if (results != NULL)
-		json_object_set(record, "results", results);
+	/* Where both services are told, the older one shows less. */
+	static const char *const services[] = {"older_results", "results"};
+	_cleanup_json_ json_t *record = record_of(j, completion, result), *logs = reports_keep(j->reports);
+	json_object_update(record, logs);
 	char *text = json_text(record);
-	if (results != NULL && strlen(text) > ONE_MAX) {
+	for (size_t i = 0; logs != NULL && i < ARRAY_SIZE(services) && strlen(text) > ONE_MAX; i++) {
 		explicit_bzero(text, strlen(text));
 		free(text);
-		json_object_del(record, "results");
+		json_object_del(record, services[i]);
 		text = json_text(record);
 	}
 	size_t len = strlen(text);
@@ -170,20 +171,17 @@ static int read_record(const char *state, const char *job_id, struct delivery *d
 	return r;
 }
 
-/* Before the result: the service takes no more of a job that is over. */
+/* Before the result: a service takes no more of a job that is over. */
 static void send_logs(struct delivery *d)
 {
-	const json_t *kept = json_get_object(d->record, "results");
-	const char *base = json_get_string(kept, "base");
-	if (base == NULL)
-		return;
-	_cleanup_(results_freep) struct results *results = results_new(d->http, base, &d->run);
+	struct reports *reports = reports_new();
 	int64_t until = clock_mono_ms() + DRAIN_MS, left;
-	if (!results_restore(results, kept))
+	if (!reports_restore(reports, d->http, &d->run, d->record))
 		log_warning("worker", "what is kept of the logs of job '%s' is damaged", d->run.name);
-	while (!results_is_idle(results) && (left = until - clock_mono_ms()) > 0)
+	while (!reports_is_idle(reports) && (left = until - clock_mono_ms()) > 0)
 		if (http_step(d->http, NULL, 0, left, NULL) < 0)
 			break;
+	reports_free(reports);
 }
 
 /* The last of the requests that the end takes decides. */
@@ -211,10 +209,6 @@ static enum runservice_end send_completion(struct delivery *d, bool *ret_failed,
 	const json_t *whole = json_get_object(d->record, "completion");
 	json_t *body = json_incref((json_t *)(uintptr_t)whole);
 	enum runservice_end end = RUNSERVICE_REFUSED;
-	if (runservice_prepare(d->http, &d->run, NULL, err) < 0) {
-		json_decref(body);
-		return err->code == ERR_AUTH ? RUNSERVICE_GONE : RUNSERVICE_LATER;
-	}
 	for (int refusals = 0; body != NULL && end == RUNSERVICE_REFUSED;) {
 		char line[ERR_FRAME_SIZE];
 		end = send_once(d, body, err);
@@ -244,8 +238,12 @@ static int deliver(const char *state, struct delivery *d)
 			log_err(&err);
 			return KEPT_LATER;
 		}
-		send_logs(d);
-		end = send_completion(d, &failed, &err);
+		if (runservice_prepare(d->http, &d->run, NULL, &err) < 0) {
+			end = err.code == ERR_AUTH ? RUNSERVICE_GONE : RUNSERVICE_LATER;
+		} else {
+			send_logs(d);
+			end = send_completion(d, &failed, &err);
+		}
 	}
 	switch (end) {
 	case RUNSERVICE_SENT:

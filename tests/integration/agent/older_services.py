@@ -277,6 +277,30 @@ def test_bursts_of_errors_and_connections_that_break_lose_no_job():
         stop(p)
 
 
+def test_logs_and_step_states_that_could_not_be_sent_are_kept_with_the_result_and_sent_later():
+    with Place() as p:
+        p.start()
+        for resource in ("records", "logs", "attachments", "events", "results"):
+            p.server.fault(resource, status=503, times=100000)
+        job = p.server.queue(Job(p.server, STEPS, OUTPUTS, variables={"system.github.results_endpoint": f"{p.server.url}/results/"}))
+        p.agent.says("its result is kept and sent later", seconds=120)
+        (file,) = (p.agent.root / "unsent").iterdir()
+        assert b"hello there" not in file.read_bytes() and job.records == {} and not p.agent.workers()
+        with p.server.condition:
+            p.server.faults.clear()
+        assert job.wait()["result"] == "succeeded"
+        assert job.steps() == {"Set up job": "succeeded", "greet": "succeeded", "breaks": "succeeded", "never": "skipped",
+                               "Complete job": "succeeded"}, job.steps()
+        log = job.log("greet")
+        assert log.count("hello there") == 1 and SECRET not in log, log
+        assert b"hello there" in job.raw_log(job.record("build"))
+        assert job.issues("greet") == [("warning", "mind"), ("notice", "by the way")]
+        assert job.attachments == {("Checks.Step.Summary", job.record("greet")["id"]): b"# fine\n"}, job.attachments
+        assert b"hello there" in job.blobs[f"logs-{job.record('greet')['id']}"], "the other service has it too"
+        until("the file is gone", lambda: not list((p.agent.root / "unsent").iterdir()))
+        stop(p)
+
+
 def test_a_message_that_comes_twice_is_one_job():
     with Place() as p:
         p.start()
