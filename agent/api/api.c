@@ -149,28 +149,11 @@ static bool number_of(const struct http_response *response, const char *header, 
 	return text != NULL && str_parse_i64(text, 0, INT64_MAX / 1000, ret);
 }
 
-int64_t api_date(const char *date)
-{
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	char month[4] = "", text[CLOCK_TEXT_SIZE];
-	int day = 0, year = 0, hour = 0, minute = 0, second = 0;
-	int64_t ms = 0;
-	if (date == NULL ||
-	    sscanf(date, "%*3s, %2d %3s %4d %2d:%2d:%2d", &day, month, &year, &hour, &minute, &second) != 6)
-		return -1;
-	const char *at = strstr(months, month);
-	if (at == NULL || strlen(month) != 3)
-		return -1;
-	(void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ", year, (int)(at - months) / 3 + 1, day,
-	               hour, minute, second);
-	return clock_parse_rfc3339(text, &ms) < 0 ? -1 : ms / 1000;
-}
-
 /* The service's own clock tells how far away its times are, whatever ours says. */
 static int64_t their_now(const struct http_response *response)
 {
-	int64_t now = api_date(http_header(response, "Date"));
-	return now >= 0 ? now : clock_wall_ms() / 1000;
+	int64_t now = http_date_ms(response);
+	return (now >= 0 ? now : clock_wall_ms()) / 1000;
 }
 
 static bool says_limit(const json_t *body)

@@ -21,5 +21,3 @@ struct api *api_new(struct http *http, const char *base, struct access *access);
 /* What an answer says. path NULL: it is not kept. */
 int api_read(struct api *a, const char *path, const struct http_response *response, const char *what,
              struct api_answer *ret, struct err *err);
-/* "Mon, 30 Nov 2026 09:00:00 GMT" → seconds since 1970; -1: it is no such time. */
-int64_t api_date(const char *text);
