@@ -12,7 +12,7 @@ test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev 
  e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh"
 test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
 pipeline="$run gh busybox-static"
-static="ca-certificates gcc libc6-dev cmake ninja-build make patch perl pkg-config python3 tcl bison flex bzip2 xz-utils dpkg-dev git curl"
+static="ca-certificates gcc libc6-dev cmake ninja-build make patch perl pkg-config python3 tcl bison flex bzip2 xz-utils dpkg-dev git curl lld"
 case $(uname -m) in
 x86_64) static="$static gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
 aarch64) static="$static gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;;

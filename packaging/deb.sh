@@ -8,9 +8,10 @@ here=$(uname -m)
 version=$(sed -n 's/^project(davit VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
 tree=$root/deb
 rm -rf "$tree"
-cmake --install "$root/davit" --prefix "$tree/usr" >"$root/deb.log"
-install -m 755 "$release/davit-linux-$machine" "$tree/usr/bin/davit"
-install -m 755 "$release/davit-forge-linux-$machine" "$tree/usr/libexec/davit/davit-forge"
+mkdir -p "$tree"
+tar -C "$tree" -xf "$work/files-$machine.tar"
+install -D -m 755 "$release/davit-linux-$machine" "$tree/usr/bin/davit"
+install -D -m 755 "$release/davit-forge-linux-$machine" "$tree/usr/libexec/davit/davit-forge"
 "$source/cmake/manual.py" "$release/davit-linux-$here" "$root/manual"
 share=$tree/usr/share
 mkdir -p "$share/man" "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d" "$tree/DEBIAN"
@@ -37,5 +38,5 @@ Description: A deployment agent for GitHub Actions
  ends in the new version or the old one, never between.
 EOF
 find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$release/davit_${version}_$architecture.deb" >>"$root/deb.log"
+dpkg-deb --root-owner-group -Zxz --build "$tree" "$release/davit_${version}_$architecture.deb" >"$root/deb.log"
 ls -l "$release/davit_${version}_$architecture.deb" >&2

@@ -5,6 +5,7 @@
 release=$work/release
 case $machine in x86_64) architecture=amd64 ;; aarch64) architecture=arm64 ;; esac
 [ "$(id -u)" = 0 ] || { echo "image.sh needs root: debootstrap makes a system" >&2; exit 2; }
+mkdir -p "$root"
 base=$root/base.tar
 if [ ! -e "$base" ]; then
   uri=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb  *\(\[[^]]*\] *\)\{0,1\}\(http[^ ]*\) .*/\2/p' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | grep -v security | head -n 1)

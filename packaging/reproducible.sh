@@ -9,9 +9,9 @@ mkdir "$again/source"
 git -C "$source" ls-files -coz --exclude-standard | (cd "$source" && tar --null -T - -cf -) | tar -xf - -C "$again/source"
 DAVIT_PACKAGING=$again/elsewhere/work DAVIT_DOWNLOADS=$downloads "$again/source/packaging/static.sh" "$machine" 2>"$again/log" || { tail -n 20 "$again/log" >&2; exit 1; }
 status=0
-for program in davit davit-forge; do
-  if cmp "$work/release/$program-linux-$machine" "$again/elsewhere/work/release/$program-linux-$machine"; then
-    echo "$program-linux-$machine: the same bytes"
+for file in release/davit-linux-$machine release/davit-forge-linux-$machine files-$machine.tar; do
+  if cmp "$work/$file" "$again/elsewhere/work/$file"; then
+    echo "${file#release/}: the same bytes"
   else
     status=1
   fi

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/common.sh"
 stamp=$root/toolchain.done
 [ ! -e "$stamp" ] || exit 0
+command -v ld.lld >/dev/null || { echo "no ld.lld: apt-get install lld" >&2; exit 2; }
 command -v $triplet-gcc >/dev/null || { echo "no $triplet-gcc: apt-get install gcc-$(echo $triplet | tr _ -)" >&2; exit 2; }
 rm -rf "$root"
 mkdir -p "$root/src" "$root/bin"
@@ -62,6 +63,8 @@ for tool in ar ranlib strip nm objdump ld as; do
   printf '#!/bin/sh\nexec %s-%s "$@"\n' $triplet $tool >"$root/bin/davit-$tool"
 done
 chmod +x "$root"/bin/*
+# A cross compiler looks for it only where -B says.
+ln -s "$(command -v ld.lld)" "$root/bin/ld.lld"
 cat >"$root/toolchain.cmake" <<EOF
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR $machine)

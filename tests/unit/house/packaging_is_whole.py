@@ -129,7 +129,7 @@ class Release(unittest.TestCase):
     def test_the_scripts_it_calls_are_there(self):
         with open(WORKFLOW, encoding="utf-8") as f:
             called = re.findall(r"packaging/(\w+\.sh)", f.read())
-        self.assertEqual(sorted(set(called)), ["actions.sh", "deb.sh", "image.sh", "reproducible.sh", "static.sh", "sums.sh"])
+        self.assertEqual(sorted(set(called)), ["actions.sh", "deb.sh", "image.sh", "reproducible.sh", "static.sh", "sums.sh", "try.sh"])
         self.assertTrue(all(os.access(os.path.join(PACKAGING, name), os.X_OK) for name in called))
 
     def test_the_packages_it_asks_for_are_of_a_kind_that_there_is(self):
