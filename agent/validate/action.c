@@ -15,6 +15,14 @@ struct action_look {
 	const json_t *inputs;
 };
 
+/* The contexts of the places of a manifest; a list ends with NULL. */
+static const char *const step_contexts[] = {"github", "inputs", "strategy", "matrix", "steps",
+                                            "job",    "runner", "env",      NULL};
+static const char *const condition_contexts[] = {"github", "inputs", "strategy", "matrix", "steps", "job",
+                                                 "runner", "env",    "needs",    "vars",   NULL};
+static const char *const default_contexts[] = {"github", "strategy", "matrix", "job", "runner", NULL};
+static const char *const docker_contexts[] = {"inputs", NULL};
+
 static void known_keys(struct action_look *l, const json_t *object, const char *what, const char *const *names,
                        size_t count)
 {
@@ -49,15 +57,14 @@ static void check_input_name(void *user, const char *const *path, size_t count)
 	wrong(l, NULL, "unknown-input", "the action has no input '%s'", path[1]);
 }
 
-/* Expressions below a value: understood, and of inputs that there are. */
-static void check_expressions(struct action_look *l, const json_t *value, bool condition)
+/* Expressions below a value: understood, of contexts that are there, and of inputs that there are. */
+static void check_expressions(struct action_look *l, const json_t *value, const char *const *contexts, unsigned flags)
 {
-	static const char *const contexts[] = {"github", "inputs", "strategy", "matrix",  "steps",
-	                                       "job",    "runner", "env",      "secrets", NULL};
+	bool condition = contexts == condition_contexts;
 	struct template_source source = {.doc = l->doc,
 	                                 .faults = &l->faults,
 	                                 .names = contexts,
-	                                 .flags = EXPR_WITH_HASH_FILES | (condition ? EXPR_WITH_STATUS : 0)};
+	                                 .flags = flags | (condition ? EXPR_WITH_STATUS : 0)};
 	size_t base = l->at.len, i;
 	const char *key;
 	json_t *item;
@@ -71,7 +78,7 @@ static void check_expressions(struct action_look *l, const json_t *value, bool c
 	json_array_foreach(value, i, item)
 	{
 		faults_pointer_push_index(&l->at, i);
-		check_expressions(l, item, false);
+		check_expressions(l, item, contexts, flags);
 		str_truncate(&l->at, base);
 	}
 	if (!json_is_object(value))
@@ -79,7 +86,8 @@ static void check_expressions(struct action_look *l, const json_t *value, bool c
 	json_object_foreach((json_t *)(uintptr_t)value, key, item)
 	{
 		faults_pointer_push(&l->at, key);
-		check_expressions(l, item, strcmp(key, "if") == 0);
+		bool is_condition = contexts == step_contexts && strcmp(key, "if") == 0;
+		check_expressions(l, item, is_condition ? condition_contexts : contexts, flags);
 		str_truncate(&l->at, base);
 	}
 }
@@ -99,7 +107,16 @@ static void check_step(struct action_look *l, const json_t *step)
 		      run ? "a step has either 'run' or 'uses', not both" : "a step needs 'run' or 'uses'");
 	if (run && json_object_get(step, "shell") == NULL)
 		wrong(l, NULL, "missing-shell", "a 'run' step of an action needs 'shell'");
-	check_expressions(l, step, false);
+	check_expressions(l, step, step_contexts, EXPR_WITH_HASH_FILES);
+}
+
+static void check_value(struct action_look *l, const json_t *object, const char *key, const char *const *contexts,
+                        unsigned flags)
+{
+	size_t base = l->at.len;
+	faults_pointer_push(&l->at, key);
+	check_expressions(l, json_object_get(object, key), contexts, flags);
+	str_truncate(&l->at, base);
 }
 
 static void check_composite(struct action_look *l, const json_t *runs)
@@ -132,18 +149,20 @@ static void check_runs(struct action_look *l, const json_t *runs)
 	const char *using = json_get_string(runs, "using");
 	bool node = false;
 	for (size_t i = 0; using != NULL && i < ARRAY_SIZE(nodes); i++)
-		node |= strcmp(using, nodes[i]) == 0;
+		node |= strcasecmp(using, nodes[i]) == 0;
 	faults_pointer_push(&l->at, "runs");
-	if (using != NULL && strcmp(using, "composite") == 0) {
+	if (using != NULL && strcasecmp(using, "composite") == 0) {
 		check_composite(l, runs);
 	} else if (node) {
 		known_keys(l, runs, "a JavaScript action's 'runs'", node_keys, ARRAY_SIZE(node_keys));
 		if (json_get_string(runs, "main") == NULL)
 			wrong(l, NULL, "syntax", "a JavaScript action needs 'main'");
-	} else if (using != NULL && strcmp(using, "docker") == 0) {
+	} else if (using != NULL && strcasecmp(using, "docker") == 0) {
 		known_keys(l, runs, "a Docker action's 'runs'", docker_keys, ARRAY_SIZE(docker_keys));
 		if (json_get_string(runs, "image") == NULL)
 			wrong(l, NULL, "syntax", "a Docker action needs 'image'");
+		check_value(l, runs, "args", docker_contexts, 0);
+		check_value(l, runs, "env", docker_contexts, 0);
 	} else {
 		wrong(l, using != NULL ? "using" : NULL, "syntax",
 		      "'using' is composite, docker, node20 or node24, not '%s'", using != NULL ? using : "");
@@ -151,25 +170,60 @@ static void check_runs(struct action_look *l, const json_t *runs)
 	str_truncate(&l->at, 0);
 }
 
-void validate_action(const struct validate_file *file, const struct yaml_doc *doc)
+/* What the runner passes over, and people still want to know. */
+static void note_what_is_passed_over(struct action_look *l, const json_t *root)
 {
 	static const char *const keys[] = {"name", "author", "description", "inputs", "outputs", "runs", "branding"};
 	static const char *const input_keys[] = {"description", "required", "default", "deprecationMessage", "type"};
-	struct action_look l = {.file = file, .doc = doc, .faults = {.max = FINDINGS_MAX}, .at = STR_INIT(8192)};
-	json_t *root = yaml_root(doc), *input;
 	const char *name;
-	l.inputs = json_object_get(root, "inputs");
-	known_keys(&l, root, "an action", keys, ARRAY_SIZE(keys));
+	json_t *input;
+	known_keys(l, root, "an action", keys, ARRAY_SIZE(keys));
 	if (json_get_string(root, "name") == NULL)
-		wrong(&l, NULL, "syntax", "an action needs a 'name'");
-	json_object_foreach((json_t *)(uintptr_t)l.inputs, name, input)
+		wrong(l, NULL, "syntax", "an action needs a 'name'");
+	json_object_foreach((json_t *)(uintptr_t)l->inputs, name, input)
 	{
-		faults_pointer_push(&l.at, "inputs");
-		faults_pointer_push(&l.at, name);
+		faults_pointer_push(&l->at, "inputs");
+		faults_pointer_push(&l->at, name);
 		if (json_is_object(input))
-			known_keys(&l, input, "an input", input_keys, ARRAY_SIZE(input_keys));
-		str_truncate(&l.at, 0);
+			known_keys(l, input, "an input", input_keys, ARRAY_SIZE(input_keys));
+		str_truncate(&l->at, 0);
 	}
+}
+
+static void check_inputs_and_outputs(struct action_look *l, const json_t *root)
+{
+	const char *name;
+	json_t *entry;
+	faults_pointer_push(&l->at, "inputs");
+	size_t base = l->at.len;
+	json_object_foreach((json_t *)(uintptr_t)l->inputs, name, entry)
+	{
+		faults_pointer_push(&l->at, name);
+		check_value(l, entry, "default", default_contexts, EXPR_WITH_HASH_FILES);
+		str_truncate(&l->at, base);
+	}
+	str_truncate(&l->at, 0);
+	faults_pointer_push(&l->at, "outputs");
+	base = l->at.len;
+	json_object_foreach(json_object_get(root, "outputs"), name, entry)
+	{
+		faults_pointer_push(&l->at, name);
+		check_value(l, entry, "value", step_contexts, 0);
+		str_truncate(&l->at, base);
+	}
+	str_truncate(&l->at, 0);
+}
+
+void validate_action(const struct validate_file *file, const struct yaml_doc *doc)
+{
+	struct action_look l = {.file = file, .doc = doc, .faults = {.max = FINDINGS_MAX}, .at = STR_INIT(8192)};
+	json_t *root = yaml_root(doc);
+	l.inputs = json_object_get(root, "inputs");
+	note_what_is_passed_over(&l, root);
+	finding_add_faults(file->findings, file->name, &l.faults, FINDING_WARNING, "syntax");
+	faults_done(&l.faults);
+	l.faults = (struct faults){.max = FINDINGS_MAX};
+	check_inputs_and_outputs(&l, root);
 	check_runs(&l, json_object_get(root, "runs"));
 	finding_add_faults(file->findings, file->name, &l.faults, FINDING_ERROR, "syntax");
 	faults_done(&l.faults);

@@ -25,6 +25,8 @@ struct validate_file {
 	struct findings *findings;
 };
 void validate_workflow(const struct validate_file *file);
+/* Its filters, the workflows that it follows and the defaults of its inputs. */
+void validate_triggers(const struct validate_file *file, const struct yaml_doc *doc);
 void validate_action(const struct validate_file *file, const struct yaml_doc *doc);
 void validate_deployment(const struct validate_file *file, const struct yaml_doc *doc);
 /* Prints the scripts of a workflow or an action, their expressions filled in from the contexts that were given. */

@@ -71,6 +71,27 @@ static bool has_output(const json_t *outputs, const char *name)
 	return false;
 }
 
+static void check_output(const struct look *l, const struct workflow_job *job, const char *name)
+{
+	if (job->step_count > 0 && !has_output(job->outputs, name))
+		report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that job",
+		       "job '%s' has no output '%s'", job->id, name);
+	if (job->uses != NULL && !validate_called_has_output(l->file, job->uses, name))
+		report(l, FINDING_ERROR, "unknown-output",
+		       "declare it under 'on.workflow_call.outputs' of that workflow",
+		       "'%s', which job '%s' calls, has no output '%s'", job->uses, job->id, name);
+}
+
+/* `jobs`, which the outputs of a workflow that is called may name. */
+static void check_job(const struct look *l, const char *const *path, size_t count)
+{
+	const struct workflow_job *job = workflow_find_job(l->workflow, path[1]);
+	if (job == NULL)
+		report(l, FINDING_ERROR, "unknown-job", NULL, "the workflow has no job '%s'", path[1]);
+	else if (count > 3 && strcasecmp(path[2], "outputs") == 0)
+		check_output(l, job, path[3]);
+}
+
 static void check_need(const struct look *l, const char *const *path, size_t count)
 {
 	bool named = false;
@@ -82,15 +103,8 @@ static void check_need(const struct look *l, const char *const *path, size_t cou
 		       "job '%s' does not need '%s', so needs.%s is empty", l->job->id, path[1], path[1]);
 		return;
 	}
-	bool output = count > 3 && strcasecmp(path[2], "outputs") == 0 && needed != NULL && needed->step_count > 0;
-	if (output && !has_output(needed->outputs, path[3]))
-		report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that job",
-		       "job '%s' has no output '%s'", needed->id, path[3]);
-	if (count > 3 && strcasecmp(path[2], "outputs") == 0 && needed != NULL && needed->uses != NULL &&
-	    !validate_called_has_output(l->file, needed->uses, path[3]))
-		report(l, FINDING_ERROR, "unknown-output",
-		       "declare it under 'on.workflow_call.outputs' of that workflow",
-		       "'%s', which job '%s' calls, has no output '%s'", needed->uses, needed->id, path[3]);
+	if (count > 3 && strcasecmp(path[2], "outputs") == 0 && needed != NULL)
+		check_output(l, needed, path[3]);
 	if (count > 2 && strcasecmp(path[2], "outputs") != 0 && strcasecmp(path[2], "result") != 0)
 		report(l, FINDING_ERROR, "unknown-output", NULL, "needs.%s has 'outputs' and 'result', not '%s'",
 		       path[1], path[2]);
@@ -110,6 +124,18 @@ static bool knows_input(const struct workflow *w, const char *name)
 		                    value) if (strcasecmp(key, name) == 0) return true;
 	}
 	return !declared;
+}
+
+/* Of a workflow that is only called and says which secrets it takes. */
+static bool knows_secret(const struct workflow *w, const char *name)
+{
+	const json_t *secrets = json_object_get(json_object_get(w->on, "workflow_call"), "secrets");
+	const char *key;
+	json_t *value;
+	if (secrets == NULL || json_object_size(w->on) > 1 || strcasecmp(name, "GITHUB_TOKEN") == 0)
+		return true;
+	json_object_foreach((json_t *)(uintptr_t)secrets, key, value) if (strcasecmp(key, name) == 0) return true;
+	return false;
 }
 
 /* What a stranger may choose: titles, bodies, names of branches, messages, names and addresses of authors. */
@@ -145,6 +171,12 @@ static void check_path(void *user, const char *const *path, size_t count)
 		report(l, FINDING_ERROR, "unknown-input",
 		       "declare it under 'inputs' of workflow_dispatch or workflow_call",
 		       "the workflow has no input '%s'", path[1]);
+	if (strcasecmp(path[0], "secrets") == 0 && !knows_secret(l->workflow, path[1]))
+		report(l, FINDING_WARNING, "unknown-secret", "declare it under 'secrets' of workflow_call",
+		       "the secret '%s' is not declared: it is there only where a caller writes 'secrets: inherit'",
+		       path[1]);
+	if (l->job == NULL && strcasecmp(path[0], "jobs") == 0)
+		check_job(l, path, count);
 	if (l->job == NULL)
 		return;
 	if (strcasecmp(path[0], "steps") == 0)
@@ -424,6 +456,7 @@ void validate_workflow(const struct validate_file *file)
 		struct look l = {.file = file, .workflow = workflow, .doc = doc, .at = STR_INIT(8192)};
 		look_at(&l);
 		str_done(&l.at);
+		validate_triggers(file, doc);
 	}
 	faults_done(&faults);
 	faults_done(&refusals);

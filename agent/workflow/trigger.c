@@ -15,13 +15,16 @@ static bool one_of(const char *text, const char *const *names, size_t count)
 	return false;
 }
 
-/* The pattern as a regular expression over the whole name. */
-static bool pattern_matches(const char *pattern, const char *name)
+/* A pattern as a regular expression over the whole name; NULL: it is none. */
+static pcre2_code *compile_pattern(const char *pattern)
 {
 	_cleanup_(str_done) struct str regex = STR_INIT(8192);
 	str_append(&regex, "\\A(?:");
 	for (const char *p = pattern; *p; p++) {
-		if (p[0] == '*' && p[1] == '*') {
+		if (p[0] == '*' && p[1] == '*' && p[2] == '/' && (p == pattern || p[-1] == '/')) {
+			str_append(&regex, "(?:.*/)?"); /* no directory at all, too */
+			p += 2;
+		} else if (p[0] == '*' && p[1] == '*') {
 			str_append(&regex, ".*");
 			p++;
 		} else if (*p == '*') {
@@ -38,11 +41,22 @@ static bool pattern_matches(const char *pattern, const char *name)
 		}
 	}
 	str_append(&regex, ")\\z");
-	if (regex.failed)
-		return false;
 	int code = 0;
 	size_t offset = 0;
-	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)regex.data, regex.len, PCRE2_DOTALL, &code, &offset, NULL);
+	return regex.failed ? NULL
+	                    : pcre2_compile((PCRE2_SPTR)regex.data, regex.len, PCRE2_DOTALL, &code, &offset, NULL);
+}
+
+bool workflow_pattern_good(const char *pattern)
+{
+	pcre2_code *compiled = compile_pattern(pattern + (*pattern == '!'));
+	pcre2_code_free(compiled);
+	return compiled != NULL;
+}
+
+static bool pattern_matches(const char *pattern, const char *name)
+{
+	pcre2_code *compiled = compile_pattern(pattern);
 	if (!compiled)
 		return false;
 	pcre2_match_context *context = pcre2_match_context_create(NULL);

@@ -88,6 +88,8 @@ bool workflow_has_path_filter(const struct workflow *w, const char *event);
 bool workflow_wants_paths(const struct workflow *w, const char *event, const struct strv *changed);
 /* GitHub's filter patterns: *, **, ?, +, [] and a leading !, the last match decides. items: strings. */
 bool workflow_filter(const json_t *patterns, const char *name);
+/* False: it cannot match anything, as with an unclosed or reversed [range]. A leading ! is allowed. */
+bool workflow_pattern_good(const char *pattern);
 
 /* True if the pushed commit's message asks for no workflow: "[skip ci]" and similar, or a trailer "skip-checks: true". */
 bool workflow_skipped_by(const char *message);

@@ -47,6 +47,37 @@ WORKFLOWS = [
     ("  two:\n    runs-on: x\n    permissions: {contents: all}\n    steps: [{run: x}]\n", ["syntax"]),
     ("\tx\n", ["yaml"]),
 ]
+TRIGGERS = {
+    "{push: {paths: ['docs/**', '!docs/[a-z]*'], branches: v1}}": [],
+    "{push: {paths: ['[z-a]']}}": ["bad-pattern"],
+    "{push: {branches: '[abc'}}": ["bad-pattern"],
+    "{push: {tags: ['!v1']}}": ["bad-pattern"],
+    "{push: {tags-ignore: ['v1']}}": [],
+    "{pull_request: {paths-ignore: [./docs]}}": ["bad-pattern"],
+    "{workflow_run: {workflows: [CI]}}": [],
+    "{workflow_run: {workflows: [CD]}}": ["unknown-workflow"],
+    "{workflow_dispatch: {inputs: {n: {type: number, default: 1}, m: {type: number, default: '2'}, o: {type: choice, options: [a], default: a}}}}": [],
+    "{workflow_dispatch: {inputs: {n: {type: number, default: ten}}}}": ["input-default"],
+    "{workflow_dispatch: {inputs: {o: {type: choice, options: [a], default: b}}}}": ["input-default"],
+    "{workflow_call: {outputs: {x: {value: '${{ jobs.a.outputs.o }}'}}}}": [],
+    "{workflow_call: {outputs: {x: {value: '${{ jobs.b.outputs.o }}'}}}}": ["unknown-job"],
+    "{workflow_call: {outputs: {x: {value: '${{ jobs.a.outputs.p }}'}}}}": ["unknown-output"],
+}
+# The runner reads these without a word, or fails by them.
+COMPOSITE = "runs: {using: composite, steps: [{run: x, shell: sh}]}\n"
+MANIFESTS = {
+    "name: a\n" + COMPOSITE: [],
+    "name: a\nlicense: MIT\ninputs: {x: {defualt: y}}\n" + COMPOSITE: ["warning", "warning"],
+    COMPOSITE: ["warning"],
+    "name: a\nruns: {using: Node20, main: x.js}\n": [],
+    "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ secrets.X }}', shell: sh}]}\n": ["error"],
+    "name: a\nruns: {using: composite, steps: [{run: x, shell: sh, if: needs.x && always()}]}\n": [],
+    "name: a\ninputs: {t: {default: '${{ github.token }}'}}\n" + COMPOSITE: [],
+    "name: a\ninputs: {t: {default: '${{ env.X }}'}}\n" + COMPOSITE: ["error"],
+    "name: a\noutputs: {t: {value: '${{ steps.x.outputs.y }}'}}\n" + COMPOSITE: [],
+    "name: a\noutputs: {t: {value: '${{ needs.x }}'}}\n" + COMPOSITE: ["error"],
+    "name: a\ninputs: {x: }\nruns: {using: docker, image: Dockerfile, args: ['${{ inputs.x }}', '${{ github.sha }}']}\n": ["error"],
+}
 CRON = {"0 4 * * *": True, "*/15 0-6,20 1 JAN-MAR MON": True, "60 * * * *": False, "* * * *": False, "* * * * * *": False, "a b c d e": False, "0 4 * * 8": False,
         "1- * * * *": False, "*/0 * * * *": False}
 DEPLOYMENTS = [
@@ -111,6 +142,17 @@ class Validate(unittest.TestCase):
         for line, good in CRON.items():
             path = self.put(".github/workflows/x.yml", f"on: {{schedule: [{{cron: '{line}'}}]}}\njobs: {{a: {{runs-on: x, steps: [{{run: x}}]}}}}\n")
             self.assertEqual(self.codes(path), [] if good else ["cron"], line)
+
+    def test_what_would_start_a_workflow_never_or_not_as_meant(self):
+        for on, wanted in TRIGGERS.items():
+            path = self.put(".github/workflows/x.yml", f"name: CI\non: {on}\njobs: {{a: {{runs-on: x, outputs: {{o: x}}, steps: [{{run: x}}]}}}}\n")
+            self.assertEqual(self.codes(path), wanted, on)
+
+    def test_a_manifest_is_judged_by_what_its_places_know(self):
+        for runs, severities in MANIFESTS.items():
+            path = self.put("act/action.yml", runs)
+            found = self.validate(path)
+            self.assertEqual([f["severity"] for f in found], severities, (runs, found))
 
     def test_deployment_files_are_checked_without_their_values(self):
         for added, wanted in DEPLOYMENTS:

@@ -320,12 +320,25 @@ static void filter_patterns_are_githubs(void **state)
 		{"*.jsx?", "page.jsy", false},
 		{"a.b", "axb", false},
 		{"(a", "(a", true},
+		{"**/README.md", "README.md", true},
+		{"**/README.md", "a/b/README.md", true},
+		{"**/README.md", "a/XREADME.md", false},
+		{"docs/**/*.md", "docs/a.md", true},
+		{"docs/**/*.md", "docs/a/b.md", true},
+		{"docs/**/*.md", "docsa.md", false},
+		{"**/docs/**", "docs/a", true},
+		{"a**/b", "ab", false},
+		{"[z-a]", "z", false},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *list = json_pack("[s]", cases[i].pattern);
 		if (workflow_filter(list, cases[i].name) != cases[i].matches)
 			fail_msg("%s against %s", cases[i].pattern, cases[i].name);
 	}
+	assert_true(workflow_pattern_good("!v[0-9]+.*"));
+	assert_false(workflow_pattern_good("[z-a]"));
+	assert_false(workflow_pattern_good("![a"));
+	assert_false(workflow_pattern_good("+a"));
 }
 
 static void inputs_of_a_dispatch_are_checked_and_filled_in(void **state)
