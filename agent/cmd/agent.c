@@ -68,7 +68,7 @@ int agent_options_begin(const char *part, const char *usage, int argc, char **ar
 		return r;
 	}
 	if (ret->version) {
-		printf("%s\n", WIRE_RUNNER_VERSION);
+		printf("%s\n", wire_runner_version());
 	} else if (ret->help) {
 		struct str text _cleanup_(str_done) = STR_INIT(64 << 10);
 		agent_options_help(part, &text);
@@ -97,6 +97,9 @@ int agent_run(int argc, char **argv)
 	                                   .isolation = o.isolation,
 	                                   .policy = o.policy,
 	                                   .ping = o.ping,
+	                                   .runner_version = o.runner_version,
+	                                   .version_source = o.version_source,
+	                                   .version_key = o.version_key,
 	                                   .quota = o.quota,
 	                                   .free_space = o.free_space};
 	int code;

@@ -226,6 +226,8 @@ int agent_configure(int argc, char **argv)
 	int r = agent_options_begin("configure", "--url URL --token T [options]", argc, argv, &o);
 	if (r != 0)
 		return r > 0 ? 0 : LISTEN_TERMINATED;
+	if (o.runner_version != NULL)
+		wire_set_runner_version(o.runner_version);
 	r = configure(&o, &err);
 	if (r < 0)
 		tell(&err);

@@ -141,8 +141,8 @@ static json_t *ask(const struct records *store)
 
 int describe_agent(const struct records *store, bool walls, json_t **ret, struct err *err)
 {
-	static const char *const of_live[] = {"started",  "healthy",    "stopping", "slots",  "jobs",
-	                                      "refusals", "recoveries", "disk",     "update", NULL};
+	static const char *const of_live[] = {"started",    "healthy", "stopping", "slots",          "jobs", "refusals",
+	                                      "recoveries", "disk",    "update",   "version_source", NULL};
 	struct running running = {0};
 	_cleanup_json_ json_t *answer = json_object(), *list = json_array();
 	int r = 0;
@@ -152,9 +152,10 @@ int describe_agent(const struct records *store, bool walls, json_t **ret, struct
 		r = describe_registrations(store, walls, &running, list, err);
 	}
 	const char *version = json_get_string(running.live, "version");
+	const char *told = json_get_string(running.live, "runner_version");
 	json_object_set_new(answer, "pid", running.pid > 0 ? json_integer(running.pid) : json_null());
 	json_object_set_new(answer, "version", json_string(version != NULL ? version : DAVIT_VERSION));
-	json_object_set_new(answer, "runner_version", json_string(WIRE_RUNNER_VERSION));
+	json_object_set_new(answer, "runner_version", json_string(told != NULL ? told : wire_runner_version()));
 	json_object_set_new(answer, "healthy", json_false());
 	json_object_set(answer, "registrations", list);
 	for (size_t i = 0; of_live[i] != NULL; i++)

@@ -17,6 +17,8 @@ void endpoint_end_with(struct endpoint *e, int exit_code, const struct err *err)
 
 /* The service takes no agent of this age. */
 void endpoint_version_refused(struct endpoint *e, struct err *err);
+/* Before a request that names the version. */
+void endpoint_announce_version(struct endpoint *e);
 
 /* ---- token.c */
 int endpoint_load_key(const struct endpoint *e, struct oauth_key **ret, struct err *err);

@@ -43,7 +43,7 @@ json_t *handover_settings(const struct registration *r, const char *state_dir, c
 	json_object_set_new(settings, "runner_group_id", json_integer(r->group_id));
 	json_object_set_new(settings, "os", json_string(wire_os()));
 	json_object_set_new(settings, "arch", json_string(wire_arch()));
-	json_object_set_new(settings, "version", json_string(WIRE_RUNNER_VERSION));
+	json_object_set_new(settings, "version", json_string(wire_runner_version()));
 	json_object_set_new(settings, "work_folder", text_or_empty(work));
 	json_object_set_new(settings, "labels", labels);
 	json_object_set_new(settings, "actions_repository",

@@ -44,13 +44,13 @@ void listener_connected(struct listener *l)
 		return;
 	l->connected = true;
 	if (isatty(STDOUT_FILENO)) {
-		printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", WIRE_RUNNER_VERSION);
+		printf("\n√ Connected to GitHub\n\nCurrent runner version: '%s'\n", wire_runner_version());
 		(void)fflush(stdout);
 		return;
 	}
 	/* A log has a time on every line. */
 	listener_say("√ Connected to GitHub");
-	listener_say("Current runner version: '%s'", WIRE_RUNNER_VERSION);
+	listener_say("Current runner version: '%s'", wire_runner_version());
 }
 
 /* ---- Jobs and their slots. */
@@ -138,6 +138,7 @@ static int64_t wait_time(const struct listener *l)
 	nearer(&due, l->running_due_ms);
 	nearer(&due, teller_due(l));
 	nearer(&due, l->ping.due_ms);
+	nearer(&due, l->version.due_ms);
 	nearer(&due, l->watchdog_due_ms);
 	if (l->areas.pidfd < 0)
 		nearer(&due, l->areas.due_ms);
@@ -159,6 +160,7 @@ static void run_timers(struct listener *l)
 	running_timer(l, now);
 	teller_timer(l, now);
 	ping_timer(l, now);
+	version_timer(l, now);
 	areas_timer(l, now);
 }
 
@@ -278,6 +280,8 @@ static int prepare(struct listener *l, const struct listener_options *options, s
 	_cleanup_(admission_freep) struct admission *policy = NULL;
 	if (listener_policy(l, &policy, err) < 0)
 		return err->code;
+	if (version_begin(l, err) < 0)
+		return err->code;
 	struct http_config config = {.user_agent = wire_user_agent(),
 	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
 	l->http = http_new(&config, err);
@@ -317,6 +321,7 @@ static void listener_done(struct listener *l)
 	free(l->endpoints);
 	teller_end(l);
 	ping_end(l);
+	version_end(l);
 	areas_end(l);
 	update_done(l);
 	json_decref(l->refusals);

@@ -14,18 +14,21 @@ enum {
 };
 
 struct listener_options {
-	bool once;               /* stop after one job */
-	bool drain;              /* a first signal lets running jobs end */
-	int slots;               /* 0: one a processor, at least two */
-	const char *worker_user; /* instead of what the registrations say; NULL: as they say */
-	const char *native;      /* the same */
-	const char *isolation;   /* the same; "auto", "on", "off" */
-	const char *policy;      /* its file; NULL: where admission_path finds it */
-	int64_t quota;           /* bytes of all work areas of a user; 0: none */
-	int64_t free_space;      /* bytes below which no job is taken; 0: none */
-	int probe;               /* opens so many sessions and ends: nothing else; 0: listens */
-	const char *ping;        /* a URL that is asked for while all is well; NULL */
-	const char *program;     /* this program, for workers; NULL: /proc/self/exe */
+	bool once;                  /* stop after one job */
+	bool drain;                 /* a first signal lets running jobs end */
+	int slots;                  /* 0: one a processor, at least two */
+	const char *worker_user;    /* instead of what the registrations say; NULL: as they say */
+	const char *native;         /* the same */
+	const char *isolation;      /* the same; "auto", "on", "off" */
+	const char *policy;         /* its file; NULL: where admission_path finds it */
+	int64_t quota;              /* bytes of all work areas of a user; 0: none */
+	int64_t free_space;         /* bytes below which no job is taken; 0: none */
+	int probe;                  /* opens so many sessions and ends: nothing else; 0: listens */
+	const char *ping;           /* a URL that is asked for while all is well; NULL */
+	const char *runner_version; /* that the services are told; NULL: the one that is built in */
+	const char *version_source; /* a file or URL with a newer one, signed (agent/service/version.h); NULL */
+	const char *version_key;    /* the file of the key that signs it (PEM) */
+	const char *program;        /* this program, for workers; NULL: /proc/self/exe */
 };
 /* All registrations of the store. Returns the exit code; logs and prints itself. */
 int listener_run_records(const struct records *store, const struct listener_options *options);

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include "agent/service/queue.h"
+#include "agent/service/version.h"
 #include "agent/listener/listener.h"
 #include "base/sys/proc.h"
 #include "base/sys/supervisor.h"
@@ -46,9 +47,10 @@ enum endpoint_step {
 	STEP_TOKEN, /* get an access token, then continue with `after` */
 	STEP_SESSION,
 	STEP_POLL,
-	STEP_HOLD,   /* a message is being handled: no poll until the job is acquired or dropped */
-	STEP_RENEW,  /* the registration is being made anew */
-	STEP_DELETE, /* the session, at an orderly end */
+	STEP_HOLD,    /* a message is being handled: no poll until the job is acquired or dropped */
+	STEP_RENEW,   /* the registration is being made anew */
+	STEP_VERSION, /* the service refuses our version: nothing is asked until a newer one is known */
+	STEP_DELETE,  /* the session, at an orderly end */
 	STEP_ENDED,
 };
 struct endpoint {
@@ -63,8 +65,9 @@ struct endpoint {
 	char *token;
 	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
 	char *session;
-	char *left_session; /* of an agent that was killed; deleted before a new one is made */
-	bool session_lost;  /* one may be open whose id nobody knows: the answer to its making did not come */
+	char *left_session;           /* of an agent that was killed; deleted before a new one is made */
+	bool session_lost;            /* one may be open whose id nobody knows: the answer to its making did not come */
+	char announced[VERSION_SIZE]; /* the version that the last request of a session or a message named */
 	struct queue *queue;
 	struct call removal; /* of a message that was dealt with; no poll before its answer */
 	int unread;          /* messages in a row that could not be decrypted */
@@ -283,6 +286,23 @@ void ping_begin(struct listener *l);
 void ping_timer(struct listener *l, int64_t now_ms);
 void ping_end(struct listener *l);
 
+/* ---- The version that the services are told (version.c). */
+struct version_source {
+	unsigned char key[ED25519_KEY_SIZE];
+	int64_t serial; /* of the newest good document; 0: none yet */
+	struct call call;
+	int64_t due_ms, asked_ms, asked_wall_ms; /* due: 0: never, or being asked */
+	bool failed;                             /* and that was told */
+};
+int version_begin(struct listener *l, struct err *err);
+void version_timer(struct listener *l, int64_t now_ms);
+/* A service refused it: the source is asked soon. False: there is none. */
+bool version_refused(struct listener *l);
+json_t *version_describe(const struct listener *l); /* new; null: no source */
+void version_end(struct listener *l);
+/* A newer one may be known: a registration that waits for it goes on. */
+void endpoint_version_changed(struct endpoint *e);
+
 /* ---- The descriptors of one turn (watch.c). */
 enum watch_kind {
 	WATCH_CANCEL,
@@ -345,6 +365,7 @@ struct listener {
 	int probed; /* sessions that were opened for --probe */
 	struct teller teller;
 	struct ping ping;
+	struct version_source version;
 	struct areas areas;
 	json_t *refusals; /* of the policy, the newest last; NULL: none */
 	int64_t refusal_count, started_wall_ms;

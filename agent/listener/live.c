@@ -23,13 +23,11 @@ static json_t *time_or_null(int64_t wall_ms)
 
 static const char *step_name(const struct endpoint *e)
 {
-	static const char *const names[] = {[STEP_TOKEN] = "asking for a token",
-	                                    [STEP_SESSION] = "opening a session",
-	                                    [STEP_POLL] = "listening",
-	                                    [STEP_HOLD] = "taking a job",
-	                                    [STEP_RENEW] = "registering again",
-	                                    [STEP_DELETE] = "closing",
-	                                    [STEP_ENDED] = "stopped"};
+	static const char *const names[] = {
+		[STEP_TOKEN] = "asking for a token", [STEP_SESSION] = "opening a session",
+		[STEP_POLL] = "listening",           [STEP_HOLD] = "taking a job",
+		[STEP_RENEW] = "registering again",  [STEP_VERSION] = "waiting for a newer version",
+		[STEP_DELETE] = "closing",           [STEP_ENDED] = "stopped"};
 	return e->step == STEP_POLL && e->due_ms != 0 ? "waiting to ask again" : names[e->step];
 }
 
@@ -144,6 +142,8 @@ json_t *listener_live(const struct listener *l)
 		recoveries += !r->over;
 	json_object_set_new(live, "pid", json_integer(getpid()));
 	json_object_set_new(live, "version", json_string(DAVIT_VERSION));
+	json_object_set_new(live, "runner_version", json_string(wire_runner_version()));
+	json_object_set_new(live, "version_source", version_describe(l));
 	json_object_set_new(live, "started", time_or_null(l->started_wall_ms));
 	json_object_set_new(live, "healthy", json_boolean(listener_is_healthy(l)));
 	json_object_set_new(live, "stopping", json_boolean(l->stopping || l->draining));

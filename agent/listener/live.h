@@ -4,7 +4,8 @@
  *    "registrations": {ID: {"step", "session", "last_poll", "last_answer": {"at", "status"}, "jobs", "refused", "area_bytes", "full"}},
  *    "jobs": [{"name", "repository", "run_id", "registration", "phase", "began", "lease_until", "cancelled", "step": {"number", "name"}}],
  *    "refusals": {"count", "last": [{"at", "job", "repository", "rule", "reason"}]}, "recoveries", "disk": {"path", "free", "size"},
- *    "update": {"program", "state", "why"}, of `agent update`; null: none}
+ *    "update": {"program", "state", "why"}, of `agent update`; null: none,
+ *    "runner_version", "version_source": {"serial", "asked", "good"}, of --version-source; null: none}
  *
  * Names of jobs, steps and repositories are others': who shows them makes them harmless. */
 #pragma once

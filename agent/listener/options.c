@@ -9,6 +9,7 @@
 #include "agent/actions/native.h"
 #include "agent/actions/policy.h"
 #include "agent/listener/isolation.h"
+#include "agent/service/version.h"
 #include "agent/service/wire.h"
 #include "base/sys/fs.h"
 #include "base/sys/proc.h"
@@ -68,6 +69,11 @@ static const struct option options[] = {
          "which jobs may run here; default: /etc/davit/policy.yml, else that of the agent"},
 	{"ping", SECRET, RUN, AT(ping), "URL",
          "asked for each minute while all is well; who watches it misses an agent that died"},
+	{"runner-version", TEXT, CONFIGURE | RUN, AT(runner_version), "V",
+         "the runner version that the service is told; default: " WIRE_RUNNER_VERSION},
+	{"version-source", SECRET, RUN, AT(version_source), "FILE|URL",
+         "where a newer one is asked for: at the start, once a day, and when it is refused"},
+	{"version-key", TEXT, RUN, AT(version_key), "FILE", "the Ed25519 public key (PEM) by which that is signed"},
 	{"quota", SIZE, RUN, AT(quota), "SIZE",
          "all work areas together, such as 20G: those unused for the longest are removed beyond it"},
 	{"free-space", SIZE, RUN, AT(free_space), "SIZE", "take no job while less is free where they work, such as 2G"},
@@ -353,6 +359,14 @@ static int check(struct agent_options *o, struct err *err)
 		return err_set(err, ERR_INVALID, "--keep-pat keeps the token of --pat, which is missing");
 	if (o->policy != NULL && o->policy[0] != '/')
 		return err_set(err, ERR_INVALID, "--policy is '%.200s', not an absolute path", o->policy);
+	if (o->runner_version != NULL && !version_is_one(o->runner_version))
+		return err_set(err, ERR_INVALID,
+		               "--runner-version is '%.60s', not a version such as " WIRE_RUNNER_VERSION,
+		               o->runner_version);
+	if ((o->version_source == NULL) != (o->version_key == NULL))
+		return err_set(err, ERR_INVALID, "--version-source and --version-key belong together");
+	if (o->runner_version != NULL && o->version_source != NULL)
+		return err_set(err, ERR_INVALID, "--runner-version fixes what --version-source would refresh");
 	if (o->actions_repository != NULL) {
 		const char *slash = strchr(o->actions_repository, '/');
 		if (slash == NULL || slash == o->actions_repository || slash[1] == '\0' ||
@@ -425,6 +439,9 @@ void agent_options_done(struct agent_options *o)
 	free(o->policy);
 	free(o->app_id);
 	free(o->app_key);
+	free(o->runner_version);
+	free(o->version_key);
+	wipe(o->version_source);
 	wipe(o->ping);
 	strv_done(&o->labels);
 	*o = (struct agent_options){0};

@@ -9,7 +9,7 @@
 struct agent_options {
 	char *url, *token, *pat, *name, *group, *labels_text, *work, *jit;
 	char *worker_user, *actions_repository, *native, *on_failure, *token_file, *isolation, *actions, *node, *policy,
-		*ping, *app_id, *app_key;
+		*ping, *app_id, *app_key, *runner_version, *version_source, *version_key;
 	struct strv labels;
 	int slots, probe;          /* 0: not given */
 	int64_t quota, free_space; /* bytes; 0: not given */

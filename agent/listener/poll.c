@@ -326,6 +326,7 @@ void endpoint_poll(struct endpoint *e)
 		return;
 	e->poll_started_ms = clock_mono_ms();
 	e->polled_busy = endpoint_is_busy(e);
+	endpoint_announce_version(e);
 	if (e->queue->type->poll(e->queue, e->session, e->polled_busy, &q, &err) >= 0) {
 		call_service(e->listener, &e->call, &q, e->token, poll_done, e);
 		return;

@@ -12,6 +12,7 @@
  *   AGENT/status.sock                          what the running agent says (agent/listener/live.h)
  *   AGENT/update.json                          another davit is to take over (agent/listener/update.h)
  *   AGENT/credentials/ID                       what administers a registration (agent/service/credential.h), sealed
+ *   AGENT/runner-version                       the newest signed document (agent/service/version.h)
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */

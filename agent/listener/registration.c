@@ -2,6 +2,8 @@
  * outcomes end this registration only; the process ends when all have. */
 #include "agent/listener/endpoint_priv.h"
 
+#include <stdio.h>
+
 #include "base/core/clock.h"
 #include "base/core/log.h"
 
@@ -132,8 +134,40 @@ void endpoint_end_with(struct endpoint *e, int exit_code, const struct err *err)
 
 /* ---- Session. */
 
+/* Nothing is asked of the service until --version-source brings another version. One job, or a registration for one job, does not wait. */
+static bool wait_for_version(struct endpoint *e, const struct err *err)
+{
+	char line[ERR_FRAME_SIZE * 2];
+	if (e->id == NULL || e->reg.ephemeral || e->listener->options.once || !version_refused(e->listener))
+		return false;
+	err_line(err, line, sizeof(line));
+	log_error("listen", "%s: %s; waiting for a newer version from --version-source", endpoint_place(e), line);
+	endpoint_write_state(e, "refused", line);
+	if (e->session != NULL) {
+		free(e->left_session);
+		e->left_session = TAKE(e->session);
+	}
+	e->due_ms = 0;
+	e->step = STEP_VERSION;
+	endpoint_version_changed(e);
+	return true;
+}
+
+void endpoint_version_changed(struct endpoint *e)
+{
+	if (e->step == STEP_VERSION && strcmp(e->announced, wire_runner_version()) != 0)
+		endpoint_enter(e, STEP_SESSION);
+}
+
+void endpoint_announce_version(struct endpoint *e)
+{
+	(void)snprintf(e->announced, sizeof(e->announced), "%s", wire_runner_version());
+}
+
 void endpoint_version_refused(struct endpoint *e, struct err *err)
 {
+	if (wait_for_version(e, err))
+		return;
 	bool own_code = wire_is_true(getenv("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"));
 	err_hint(err, ERR_PROTOCOL, "a newer release of davit is needed");
 	endpoint_end_with(e, own_code ? LISTEN_VERSION : LISTEN_TERMINATED, err);
@@ -341,6 +375,7 @@ static void create_session(struct endpoint *e)
 		delete_left_session(e);
 		return;
 	}
+	endpoint_announce_version(e);
 	if (e->queue->type->open(e->queue, &q, &err) < 0)
 		cannot_ask(e, &q, &err);
 	else

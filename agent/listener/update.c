@@ -142,7 +142,17 @@ static void add_number(struct words *w, const char *name, int64_t value)
 	free(text);
 }
 
-/* What this one was told, in the words of another: `agent run` with its options. The URL of --ping goes by the environment. */
+/* What may be a secret goes by the environment. The version that services are told is the other's own business. */
+static void make_environment(const struct listener *l)
+{
+	if (l->options.ping != NULL)
+		setenv("ACTIONS_RUNNER_INPUT_PING", l->options.ping, 1);
+	if (l->options.version_source != NULL)
+		setenv("ACTIONS_RUNNER_INPUT_VERSION-SOURCE", l->options.version_source, 1);
+	unsetenv(WIRE_VERSION_VARIABLE);
+}
+
+/* What this one was told, in the words of another: `agent run` with its options. */
 static void make_words(const struct listener *l, const char *program, struct words *w)
 {
 	const struct listener_options *o = &l->options;
@@ -156,6 +166,8 @@ static void make_words(const struct listener *l, const char *program, struct wor
 	add(w, "--isolation", o->isolation);
 	add(w, "--native", o->native);
 	add(w, "--policy", o->policy);
+	add(w, "--runner-version", o->runner_version);
+	add(w, "--version-key", o->version_key);
 	add_number(w, "--quota", o->quota);
 	add_number(w, "--free-space", o->free_space);
 }
@@ -179,6 +191,7 @@ static char *probe(const struct listener *l)
 	char line[1024];
 	int status = -1;
 	_cleanup_(str_done) struct str said = STR_INIT(SAID_MAX);
+	make_environment(l);
 	make_words(l, l->update.program, &w);
 	add_number(&w, "--probe", MIN(MAX(l->update.sessions, 1), SESSIONS_MAX));
 	const struct proc_options options = {.argv = w.argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = PROC_PIPE};
@@ -203,8 +216,7 @@ static void execute(struct listener *l, const char *program, const char *state, 
 		json_object_set_new(ended, "why", json_string_lossy(why, strlen(why)));
 	_cleanup_free_ char *text = json_text(ended);
 	setenv(told, text, 1);
-	if (l->options.ping != NULL)
-		setenv("ACTIONS_RUNNER_INPUT_PING", l->options.ping, 1);
+	make_environment(l);
 	supervisor_give_back(&l->supervisor);
 	make_words(l, program, &w);
 	execv(program, (char *const *)(uintptr_t)w.argv);

@@ -17,7 +17,7 @@ json_t *broker_session_body(const struct registration *r)
 	json_t *agent = json_object();
 	json_object_set_new(agent, "id", json_integer(r->id));
 	json_object_set_new(agent, "name", json_string_lossy(r->name, strlen(r->name)));
-	json_object_set_new(agent, "version", json_string(WIRE_RUNNER_VERSION));
+	json_object_set_new(agent, "version", json_string(wire_runner_version()));
 	json_object_set_new(agent, "osDescription", json_stringf("%s %s", system.sysname, system.release));
 	json_t *body = json_object();
 	json_object_set_new(body, "sessionId", json_string("00000000-0000-0000-0000-000000000000"));
@@ -57,7 +57,7 @@ static void append_parameters(struct str *url, const char *session_id, bool busy
 	str_append(url, "?sessionId=");
 	wire_escape(url, session_id);
 	str_appendf(url, "&status=%s&runnerVersion=%s&os=%s&architecture=%s", busy ? "Busy" : "Online",
-	            WIRE_RUNNER_VERSION, wire_os(), wire_arch());
+	            wire_runner_version(), wire_os(), wire_arch());
 }
 
 char *broker_poll_url(const char *base, const char *session_id, bool busy, bool disable_update)

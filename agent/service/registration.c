@@ -433,7 +433,7 @@ static json_t *register_body(const struct registration_request *q, const struct 
 	json_object_set_new(body, "url", json_string(u->url));
 	json_object_set_new(body, "group_id", json_integer(reg->group_id));
 	json_object_set_new(body, "name", json_string_lossy(q->name, strlen(q->name)));
-	json_object_set_new(body, "version", json_string(WIRE_RUNNER_VERSION));
+	json_object_set_new(body, "version", json_string(wire_runner_version()));
 	json_object_set_new(body, "updates_disabled", json_boolean(q->disable_update));
 	json_object_set_new(body, "ephemeral", json_boolean(q->ephemeral));
 	json_object_set_new(body, "labels", registration_labels(q, reg));

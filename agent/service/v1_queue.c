@@ -112,7 +112,7 @@ static int poll_messages(struct queue *q, const char *session, bool busy, struct
 	if (v->has_last)
 		str_appendf(&query, "&lastMessageId=%lld", (long long)v->last);
 	str_appendf(&query, "&status=%s&runnerVersion=%s&os=%s&architecture=%s&disableUpdate=true",
-	            busy ? "Busy" : "Online", WIRE_RUNNER_VERSION, wire_os(), wire_arch());
+	            busy ? "Busy" : "Online", wire_runner_version(), wire_os(), wire_arch());
 	*ret = (struct service_request){.timeout_ms = POLL_TIMEOUT_MS, .max_body = WIRE_JOB_MAX};
 	return request(v, V1_MESSAGES, NULL, NULL, str_peek(&query), ret, err);
 }

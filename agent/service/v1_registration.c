@@ -115,7 +115,7 @@ static json_t *agent_of(const struct registration_request *q, const json_t *exis
 		memset(&system, 0, sizeof(system));
 	json_t *agent = existing != NULL ? json_deep_copy(existing) : json_object();
 	set(agent, "name", json_string_lossy(q->name, strlen(q->name)));
-	set(agent, "version", json_string(WIRE_RUNNER_VERSION));
+	set(agent, "version", json_string(wire_runner_version()));
 	set(agent, "osDescription", json_stringf("%s %s", system.sysname, system.release));
 	set(agent, "maxParallelism", json_integer(1));
 	set(agent, "ephemeral", json_boolean(q->ephemeral));

@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <sys/utsname.h>
 
+#include "agent/service/version.h"
 #include "base/core/clock.h"
 #include "base/core/rand.h"
 
@@ -28,15 +29,35 @@ const char *wire_arch(void)
 #endif
 }
 
+/* Of this process; empty: as built in. */
+static char told_version[VERSION_SIZE];
+
+void wire_set_runner_version(const char *version)
+{
+	if (version_is_one(version))
+		(void)snprintf(told_version, sizeof(told_version), "%s", version);
+}
+
+const char *wire_runner_version(void)
+{
+	if (told_version[0] == '\0')
+		wire_set_runner_version(getenv(WIRE_VERSION_VARIABLE));
+	return told_version[0] != '\0' ? told_version : WIRE_RUNNER_VERSION;
+}
+
 const char *wire_user_agent(void)
 {
 #if defined(__x86_64__)
-	return "GitHubActionsRunner-linux-x64/" WIRE_RUNNER_VERSION " davit/" DAVIT_VERSION;
+	static const char system[] = "x64";
 #elif defined(__aarch64__)
-	return "GitHubActionsRunner-linux-arm64/" WIRE_RUNNER_VERSION " davit/" DAVIT_VERSION;
+	static const char system[] = "arm64";
 #else
-	return "GitHubActionsRunner-linux-arm/" WIRE_RUNNER_VERSION " davit/" DAVIT_VERSION;
+	static const char system[] = "arm";
 #endif
+	static char line[96];
+	(void)snprintf(line, sizeof(line), "GitHubActionsRunner-linux-%s/%.23s davit/" DAVIT_VERSION, system,
+	               wire_runner_version());
+	return line;
 }
 
 char *wire_url(const char *base, const char *name)

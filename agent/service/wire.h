@@ -7,11 +7,15 @@
 
 /* The runner release whose behaviour we follow; services refuse versions that are too old [1.7, 4.6]. */
 #define WIRE_RUNNER_VERSION "2.336.0"
+/* What this process was told in its place: by wire_set_runner_version, else by the environment, for processes that the agent starts. */
+#define WIRE_VERSION_VARIABLE "DAVIT_RUNNER_VERSION"
+const char *wire_runner_version(void);
+void wire_set_runner_version(const char *version); /* anything but a version changes nothing */
 enum { WIRE_JOB_MAX = 64 << 20, WIRE_MESSAGE_MAX = 1 << 20, WIRE_ANSWER_MAX = 1 << 20 };
 
 const char *wire_os(void);   /* "Linux" */
 const char *wire_arch(void); /* "X64", "ARM64", … */
-/* Starts with the known-good product token, followed by our name [1.6, 7.2]. Static string. */
+/* Starts with the known-good product token, followed by our name [1.6, 7.2]. Until the next call. */
 const char *wire_user_agent(void);
 
 /* Base and relative name; a missing slash between them is added [5.1]. free() */

@@ -31,7 +31,7 @@ static void log_head(struct job *j, struct record *s)
 	const char *group = job_variable(j, "system.runnerGroupName"),
 		   *source = json_get_string(j->github, "secret_source");
 	gethostname(host, sizeof(host) - 1);
-	record_line(j, s, "Current runner version: '%s'", WIRE_RUNNER_VERSION);
+	record_line(j, s, "Current runner version: '%s'", wire_runner_version());
 	record_line(j, s, "davit %s", DAVIT_VERSION);
 	record_line(j, s, "Runner name: '%s'", job_setting(j, "agent_name"));
 	if (group != NULL)

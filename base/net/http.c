@@ -82,6 +82,12 @@ void http_freep(struct http **h)
 	*h = NULL;
 }
 
+void http_set_user_agent(struct http *h, const char *user_agent)
+{
+	free(h->user_agent);
+	h->user_agent = xstrdup(user_agent);
+}
+
 void http_response_done(struct http_response *r)
 {
 	strv_done(&r->headers);

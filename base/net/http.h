@@ -20,6 +20,7 @@ struct http_config {
 struct http *http_new(const struct http_config *config, struct err *err);
 void http_free(struct http *h);
 void http_freep(struct http **h);
+void http_set_user_agent(struct http *h, const char *user_agent); /* of requests from now on */
 
 struct http_request {
 	const char *method; /* NULL: GET, or POST with a body */

@@ -5,7 +5,9 @@
 #include "base/secret/digest.h"
 #include "base/secret/seal.h"
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <string.h>
 
 enum { BLOB_MAX = 2048 };
@@ -93,6 +95,18 @@ int ed25519_key_read(const char *base64, unsigned char ret[ED25519_KEY_SIZE], st
 		return err_set(err, ERR_INVALID, "the public key is damaged");
 	return ed25519_take(&(struct blob){(const unsigned char *)str_peek(&blob), blob.len}, "public key", ret,
 	                    ED25519_KEY_SIZE, err);
+}
+
+int ed25519_key_read_pem(const char *pem, size_t len, unsigned char ret[ED25519_KEY_SIZE], struct err *err)
+{
+	size_t size = ED25519_KEY_SIZE;
+	BIO *in = BIO_new_mem_buf(pem, (int)MIN(len, (size_t)BLOB_MAX));
+	_cleanup_(key_free) EVP_PKEY *key = in != NULL ? PEM_read_bio_PUBKEY(in, NULL, NULL, NULL) : NULL;
+	bool good = key != NULL && EVP_PKEY_is_a(key, "ED25519") && EVP_PKEY_get_raw_public_key(key, ret, &size) == 1 &&
+	            size == ED25519_KEY_SIZE;
+	BIO_free(in);
+	ERR_clear_error();
+	return good ? 0 : err_set(err, ERR_INVALID, "it holds no Ed25519 public key in PEM");
 }
 
 void ed25519_key_write(const unsigned char key[ED25519_KEY_SIZE], struct str *out)

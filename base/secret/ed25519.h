@@ -20,6 +20,8 @@ bool ed25519_is_signed(const unsigned char key[ED25519_KEY_SIZE], const unsigned
 
 /* What stands behind "ssh-ed25519" in a line of a public key. */
 int ed25519_key_read(const char *base64, unsigned char ret[ED25519_KEY_SIZE], struct err *err);
+/* The same as OpenSSL writes it ("BEGIN PUBLIC KEY"). */
+int ed25519_key_read_pem(const char *pem, size_t len, unsigned char ret[ED25519_KEY_SIZE], struct err *err);
 void ed25519_key_write(const unsigned char key[ED25519_KEY_SIZE], struct str *out);
 /* One that SSH packed, or a signature: the type, then exactly so many bytes. what: for the error. */
 int ed25519_take(const struct blob *packed, const char *what, unsigned char *ret, size_t size, struct err *err);
