@@ -202,15 +202,17 @@ int v1_locations_request(const struct v1_locations *l, enum v1_call call, const 
                          const char *query, struct service_request *ret, struct err *err)
 {
 	const struct location *at = &l->of[call];
-	if (at->path == NULL)
+	_cleanup_(str_done) struct str url = STR_INIT(URL_MAX);
+	str_append_n(&url, l->base, l->base_len);
+	if (at->path != NULL)
+		fill(&url, at->path, values, false);
+	/* A route without a segment is the service itself, and none of its resources. */
+	if (url.len == l->base_len)
 		return err_set(err, ERR_UNSUPPORTED, "the service at %.*s has no %s", (int)l->base_len, l->base,
 		               calls[call].name);
 	if (at->version[0] == '\0')
 		return err_set(err, ERR_UNSUPPORTED, "the service at %.*s has %s only in newer versions",
 		               (int)l->base_len, l->base, calls[call].name);
-	_cleanup_(str_done) struct str url = STR_INIT(URL_MAX);
-	str_append_n(&url, l->base, l->base_len);
-	fill(&url, at->path, values, false);
 	str_append(&url, l->query);
 	if (query != NULL) {
 		str_append_c(&url, l->query[0] != '\0' ? '&' : '?');

@@ -34,8 +34,9 @@ static void check_pattern(struct trigger_look *l, const char *pattern, bool path
 {
 	const char *inner = pattern + (*pattern == '!');
 	if (!workflow_pattern_good(pattern))
-		report(l, FINDING_ERROR, "bad-pattern", "*, **, ?, +, [a-z] and a leading ! are special; \\ takes that away",
-		       "'%s' is no pattern", pattern);
+		report(l, FINDING_ERROR, "bad-pattern",
+		       "*, **, ?, +, [a-z] and a leading ! are special; \\ takes that away", "'%s' is no pattern",
+		       pattern);
 	else if (paths && (inner[0] == '/' || str_starts(inner, "./") || str_starts(inner, "../")))
 		report(l, FINDING_ERROR, "bad-pattern", "a path begins with the name of a file or directory at the top",
 		       "'%s' matches no path", pattern);
@@ -83,7 +84,8 @@ static json_t *names_of_workflows(const struct validate_file *file)
 {
 	static const char place[] = ".github/workflows";
 	const char *slash = strrchr(file->name, '/');
-	_cleanup_free_ char *directory = slash != NULL ? xasprintf("%.*s", (int)(slash - file->name), file->name) : NULL;
+	_cleanup_free_ char *directory =
+		slash != NULL ? xasprintf("%.*s", (int)(slash - file->name), file->name) : NULL;
 	if (directory == NULL || !str_ends(directory, place))
 		return NULL;
 	DIR *dir = opendir(directory);
@@ -157,7 +159,8 @@ static void check_default(struct trigger_look *l, const json_t *input)
 	const json_t *value = json_object_get(input, "default"), *options = json_object_get(input, "options");
 	if (type == NULL || value == NULL || json_is_null(value))
 		return;
-	_cleanup_free_ char *text = json_is_string(value) ? xstrdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY);
+	_cleanup_free_ char *text =
+		json_is_string(value) ? xstrdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY);
 	size_t base = l->at.len;
 	faults_pointer_push(&l->at, "default");
 	if (strcmp(type, "number") == 0 && !is_number(value))
@@ -169,7 +172,8 @@ static void check_default(struct trigger_look *l, const json_t *input)
 
 void validate_triggers(const struct validate_file *file, const struct yaml_doc *doc)
 {
-	static const char *const filters[] = {"branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore"};
+	static const char *const filters[] = {"branches",    "branches-ignore", "tags",
+	                                      "tags-ignore", "paths",           "paths-ignore"};
 	struct trigger_look l = {.file = file, .doc = doc, .at = STR_INIT(8192)};
 	const char *event, *key;
 	json_t *settings, *value;

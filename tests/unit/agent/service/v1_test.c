@@ -92,6 +92,8 @@ static void what_a_service_does_not_list_is_not_guessed(void **state)
 		{AGENTS, "a?b=c", "1.0", "has no agents"},
 		{AGENTS, "a#b", "1.0", "has no agents"},
 		{AGENTS, "a%2e", "1.0", "has no agents"},
+		{AGENTS, "", "1.0", "has no agents"},
+		{AGENTS, "/{agentId}//", "1.0", "has no agents"},
 		{AGENTS, "a", "6.1", "newer versions"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
