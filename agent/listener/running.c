@@ -38,8 +38,9 @@ void running_note_poll(struct endpoint *e)
 	struct listener *l = e->listener;
 	e->answered_wall_ms = clock_wall_ms();
 	e->heard_ms = clock_mono_ms();
-	if (l->store != NULL && l->running_due_ms == 0)
-		l->running_due_ms = l->running_written_ms + WRITE_MS;
+	/* Together with an answer: an agent that waits is not woken for it. */
+	if (l->store != NULL && e->heard_ms >= l->running_written_ms + WRITE_MS)
+		l->running_due_ms = e->heard_ms;
 }
 
 void running_timer(struct listener *l, int64_t now_ms)

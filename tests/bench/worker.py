@@ -217,7 +217,7 @@ def log_memory(build, place, size):
 def rows(bench):
     bench.program("bin/davit", "davit")
     found = message_to_first_line(bench.build, bench.place, bench.pairs)
-    bench.add("message to the first step's first log line", "-", statistics.median(found), 50, 20, unit="ms", spread=[min(found), max(found)])
+    bench.add("message to the first step's first log line", "-", statistics.median(found), 20, 15, unit="ms", spread=[min(found), max(found)])
     added = per_step(bench.build, bench.place, bench.pairs)
     bench.add("added per run: step", "bash -e script", statistics.median(added), 5, 2, unit="ms", spread=[min(added), max(added)])
     composite, javascript = per_action_step(bench.build, bench.place, bench.pairs)

@@ -5,7 +5,8 @@ import sys
 import time
 
 import harness
-from harness import Case, rss_kib, run, until
+from harness import HELLO, Case, rss_kib, run, until
+from servers.room import room
 
 FEW, MANY = 2, 42
 # tests/bench has the figure that is wanted (64 KiB) and measures it with more registrations; this leaves it no room to creep back.
@@ -49,6 +50,22 @@ def test_an_agent_that_waits_keeps_little_of_what_its_start_needed():
     idle = memory_with(1)
     print(f"{idle} KiB")
     assert idle < LIMIT_IDLE_KIB, f"{idle} KiB"
+
+
+def test_an_agent_and_its_job_live_in_the_32_MiB_of_a_units_MemoryMax():
+    with room(32 << 20) as limited:
+        if limited is None:
+            print("skipped: no cgroup with a memory limit can be made here")
+            return
+        with Case(tls=True) as c:
+            c.agent.configure(c.forge)
+            c.agent.start(before=limited.enter).listening()
+            for _ in range(2):
+                (job,) = c.forge.ended(c.forge.push(HELLO))
+                assert job["conclusion"] == "success" and "hello" in "".join(s["log"] or "" for s in job["steps"]), job
+            print(f"at most {limited.peak_kib()} KiB of the agent, its worker, the step and the files that they read")
+            assert limited.killed() == 0
+            assert c.agent.stop() == 0
 
 
 if re.search(r"^DAVIT_SANITIZE:\w+=.+", (harness.BUILD / "CMakeCache.txt").read_text(), re.M):
