@@ -46,6 +46,7 @@ static const struct command commands[] = {
 	{"completion", "davit-agent", "complete davit's commands and options in a shell"},
 	{"worker", "davit-agent", NULL},
 	{"unpack-action", "davit-step", NULL},
+	{"git-token", "davit-step", NULL},
 };
 
 static int print_words(void)

@@ -26,17 +26,18 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	bool only_prints; /* output that did not arrive is a failure */
 } commands[] = {
-	{"deploy", cmd_deploy, false},     {"step", cmd_step, false},
-	{"rollback", cmd_rollback, false}, {"recover", cmd_recover, false},
-	{"unlock", cmd_unlock, false},     {"finish", cmd_finish, false},
-	{"releases", cmd_releases, false}, {"status", cmd_status, false},
-	{"explain", cmd_explain, false},   {"validate", cmd_validate, false},
-	{"copy", cmd_copy, false},         {"unpack-action", cmd_unpack_action, false},
-	{"approve", cmd_approve, false},   {"reject", cmd_reject, false},
-	{"continue", cmd_continue, false}, {"approvals", cmd_approvals, true},
-	{"history", cmd_history, true},    {"show", cmd_show, true},
-	{"report", cmd_report, true},      {"journal", cmd_journal, false},
-	{"licences", cmd_licences, true},  {"state", cmd_state, false},
+	{"deploy", cmd_deploy, false},       {"step", cmd_step, false},
+	{"rollback", cmd_rollback, false},   {"recover", cmd_recover, false},
+	{"unlock", cmd_unlock, false},       {"finish", cmd_finish, false},
+	{"releases", cmd_releases, false},   {"status", cmd_status, false},
+	{"explain", cmd_explain, false},     {"validate", cmd_validate, false},
+	{"copy", cmd_copy, false},           {"unpack-action", cmd_unpack_action, false},
+	{"approve", cmd_approve, false},     {"reject", cmd_reject, false},
+	{"continue", cmd_continue, false},   {"approvals", cmd_approvals, true},
+	{"history", cmd_history, true},      {"show", cmd_show, true},
+	{"report", cmd_report, true},        {"journal", cmd_journal, false},
+	{"licences", cmd_licences, true},    {"state", cmd_state, false},
+	{"git-token", cmd_git_token, false},
 };
 
 int command_run(const char *name, int argc, char **argv)

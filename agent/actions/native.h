@@ -2,9 +2,8 @@
 #pragma once
 #include "base/core/err.h"
 
-/* What a list that was not given stands for. */
-#define NATIVE_DEFAULT "own"
-#define NATIVE_ALL "own,actions/checkout"
+/* What a list that was not given stands for: all there is. */
+#define NATIVE_DEFAULT "own,actions/checkout"
 
 /* "none", or a list with commas of "own" (davit's own actions, which any list but "none" implies) and names of GitHub's that a step of
  * ours stands in for. ERR_INVALID: with a hint that lists the words. */

@@ -35,5 +35,6 @@ int cmd_report(int argc, char **argv);
 int cmd_journal(int argc, char **argv);
 int cmd_licences(int argc, char **argv);      /* `davit --version --licences` */
 int cmd_unpack_action(int argc, char **argv); /* for the worker */
+int cmd_git_token(int argc, char **argv);     /* likewise */
 /* The command of davit-step of that name; -1: there is none. */
 int command_run(const char *name, int argc, char **argv);

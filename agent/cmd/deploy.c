@@ -361,7 +361,8 @@ int cmd_deploy(int argc, char **argv)
 		const struct invocation *job = &call.in.job;
 		session.workflow |= job->present;
 		session.title = call.file;
-		deployment_file_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit);
+		deployment_file_set_job(document, job->repository, job->run_url, job->api_url, job->token, job->commit,
+		                        job->ref);
 		/* Without the action's inputs there is only the environment. */
 		deployment_file_keep(document, job->masked,
 		                     job->actor ? job->actor : json_get_string(values.github, "actor"));

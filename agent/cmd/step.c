@@ -76,6 +76,7 @@ static int make_document(const char *name, const struct deployment_session *sess
 		.api_url = in->job.api_url,
 		.token = in->job.token,
 		.commit = in->job.commit,
+		.ref = in->job.ref,
 	};
 	default_heads(name, in, joined, &single);
 	int r = deployment_file_single(&single, ret, ret_faults, err);
@@ -166,7 +167,7 @@ static int check_file(struct deployment_session *session, const struct step_info
 		return deployment_session_fail(session, err);
 	session->workflow |= in->job.present;
 	deployment_file_set_job(document, in->job.repository, in->job.run_url, in->job.api_url, in->job.token,
-	                        in->job.commit);
+	                        in->job.commit, in->job.ref);
 	deployment_file_bind(document, &session->options);
 	json_array_append_new(json_object_get(deployment_file_object(document), "steps"),
 	                      json_pack("{s:s, s:[], s:O}", "step", info->name, "target", "input", input));

@@ -183,13 +183,13 @@ void deployment_file_bind(struct deployment_file *d, struct engine_options *opti
 }
 
 void deployment_file_set_job(struct deployment_file *d, const char *repository, const char *run_url,
-                             const char *api_url, const char *token, const char *commit)
+                             const char *api_url, const char *token, const char *commit, const char *ref)
 {
 	const struct {
 		const char *key, *value;
 	} members[] = {
 		{"repository", repository}, {"run_url", run_url}, {"api_url", api_url},
-		{"token", token},           {"commit", commit},
+		{"token", token},           {"commit", commit},   {"ref", ref},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
 		if (members[i].value != NULL && members[i].value[0] != '\0')

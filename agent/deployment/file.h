@@ -26,7 +26,7 @@ struct deployment_single {
 	const char *name, *environment, *on_failure;
 	bool environment_unknown; /* there is no default: the inputs name the environment, or the step is refused */
 	const char *source_root;  /* the work tree; NULL: the one around the current directory */
-	const char *repository, *run_url, *api_url, *token, *commit;
+	const char *repository, *run_url, *api_url, *token, *commit, *ref;
 };
 int deployment_file_single(const struct deployment_single *single, struct deployment_file **ret, json_t **ret_faults,
                            struct err *err);
@@ -43,7 +43,7 @@ const struct deployment *deployment_file_deployment(struct deployment_file *d);
 void deployment_file_bind(struct deployment_file *d, struct engine_options *options);
 /* The reporting side of a job: where notify writes to. */
 void deployment_file_set_job(struct deployment_file *d, const char *repository, const char *run_url,
-                             const char *api_url, const char *token, const char *commit);
+                             const char *api_url, const char *token, const char *commit, const char *ref);
 /* Of a file with a step that waits for people: adds to the object, which is sealed, what going on needs in another process. masked: further
  * values that are secret, an array; actor: who began the job. Both may be NULL. */
 void deployment_file_keep(struct deployment_file *d, const json_t *masked, const char *actor);

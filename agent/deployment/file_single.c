@@ -152,7 +152,8 @@ int deployment_file_single(const struct deployment_single *single, struct deploy
 	r = file_faults_end(&reader, what, ret_faults, err);
 	if (r < 0)
 		return err_hint(err, r, "fix what is listed above; `davit schema %s` shows the inputs", single->step);
-	deployment_file_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit);
+	deployment_file_set_job(d, single->repository, single->run_url, single->api_url, single->token, single->commit,
+	                        single->ref);
 	*ret = TAKE(d);
 	return 0;
 }

@@ -60,6 +60,7 @@ static void read_job(const json_t *job, struct invocation *ret)
 	ret->api_url = copy_member(job, "api_url");
 	ret->token = copy_member(job, "token");
 	ret->commit = copy_member(job, "commit");
+	ret->ref = copy_member(job, "ref");
 	ret->actor = copy_member(job, "actor");
 	ret->workspace = copy_member(job, "workspace");
 	ret->environment = copy_member(job, "environment");
@@ -156,6 +157,7 @@ void invocation_from_environment(struct invocation *ret)
 	ret->repository = xstrdup(getenv("GITHUB_REPOSITORY"));
 	ret->api_url = xstrdup(getenv("GITHUB_API_URL"));
 	ret->commit = xstrdup(getenv("GITHUB_SHA"));
+	ret->ref = xstrdup(getenv("GITHUB_REF"));
 	ret->actor = xstrdup(getenv("GITHUB_ACTOR"));
 	ret->workspace = xstrdup(getenv("GITHUB_WORKSPACE"));
 	read_event_file(ret);
@@ -297,9 +299,9 @@ char *invocation_default_environment(const struct invocation *job)
 
 void invocation_done(struct invocation *job)
 {
-	char **const members[] = {&job->key,    &job->repository, &job->run_url,        &job->api_url,    &job->token,
-	                          &job->commit, &job->workspace,  &job->environment,    &job->on_failure, &job->status,
-	                          &job->actor,  &job->pull.head,  &job->pull.repository};
+	char **const members[] = {&job->key,    &job->repository, &job->run_url,     &job->api_url,        &job->token,
+	                          &job->commit, &job->workspace,  &job->environment, &job->on_failure,     &job->status,
+	                          &job->ref,    &job->actor,      &job->pull.head,   &job->pull.repository};
 	json_decrefp(&job->env);
 	json_decrefp(&job->masked);
 	if (job->token != NULL)

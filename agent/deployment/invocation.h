@@ -18,7 +18,7 @@ struct invocation {
 	char *key;           /* server, repository, run id, attempt, job, matrix, RUNNER_TRACKING_ID */
 	json_t *env;         /* the step's `env` context from the worker; NULL */
 	json_t *masked;      /* the values that the runner named as secret, an array; NULL */
-	char *repository, *run_url, *api_url, *token, *commit, *workspace, *environment, *on_failure;
+	char *repository, *run_url, *api_url, *token, *commit, *ref, *workspace, *environment, *on_failure;
 	char *status; /* of the job so far, in GitHub's words; NULL: not known */
 	char *actor;  /* who began the run: a login */
 	struct invocation_pull pull;

@@ -57,7 +57,7 @@ static const struct option options[] = {
 	{"actions-repository", TEXT, CONFIGURE, AT(actions_repository), "O/R",
          "whose actions/NAME@vN run inside this program"},
 	{"native", TEXT, CONFIGURE | RUN, AT(native), "LIST",
-         "what runs inside this program: none, own, actions/checkout; default: own"},
+         "what runs inside this program: none, own, actions/checkout; default: all of them"},
 	{"actions", TEXT, CONFIGURE, AT(actions), "LIST",
          "other actions that may run: all, none, OWNER/*, OWNER/REPO[/PATH], ./, and pinned; default: all"},
 	{"node", TEXT, CONFIGURE, AT(node), "FILE", "what runs JavaScript actions; default: node of PATH"},

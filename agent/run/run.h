@@ -8,7 +8,7 @@ struct run_options {
 	const char *workflow;   /* a file, its name, or the workflow's; NULL: the only one */
 	const char *job;        /* only that one and what it needs; NULL: all */
 	const char *event;      /* NULL: the first of push, workflow_dispatch and the file's own that there is */
-	const char *native;     /* which actions this program carries out (agent/actions/native.h); NULL: all it can */
+	const char *native;     /* which actions this program carries out (agent/actions/native.h); NULL: the default */
 	const char *event_file; /* its payload; NULL: made from the work tree */
 	json_t *inputs;         /* name → string */
 	json_t *secrets, *vars; /* name → string; a person's settings are added */

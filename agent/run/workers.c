@@ -68,8 +68,8 @@ static json_t *settings_of(const struct workers *w, const struct worker *k)
 {
 	_cleanup_free_ char *work = xasprintf("%s/%lld", w->dir, (long long)w->started);
 	char name[] = "davit run", group[] = "Default";
-	char native[sizeof(NATIVE_ALL)];
-	(void)snprintf(native, sizeof(native), "%s", has_checkout(&w->options->repositories) ? "own" : NATIVE_ALL);
+	char native[sizeof(NATIVE_DEFAULT)];
+	(void)snprintf(native, sizeof(native), "%s", has_checkout(&w->options->repositories) ? "own" : NATIVE_DEFAULT);
 	struct registration r = {.name = name,
 	                         .group = group,
 	                         .id = 1,

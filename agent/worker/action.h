@@ -25,6 +25,6 @@ struct action_type {
 	bool here; /* runs on this machine, even where the job's steps run in a container */
 };
 const struct action_type *action_type_of(const struct job *j, const json_t *reference);
-extern const struct action_type action_script, action_image, action_repository;
+extern const struct action_type action_script, action_image, action_repository, action_stand_in;
 /* True if what it names is not part of this program: the host's policy applies. */
 bool action_is_foreign(const struct job *j, const json_t *reference);

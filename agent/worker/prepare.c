@@ -5,6 +5,7 @@
 #include "agent/service/launch.h"
 #include "agent/service/registration.h"
 #include "agent/worker/action.h"
+#include "agent/worker/actions/stand_in.h"
 #include "agent/worker/message.h"
 #include "base/core/rand.h"
 #include "base/net/http.h"
@@ -373,9 +374,10 @@ static int look_at_steps(struct job *j, const json_t *steps, struct level *l, st
 			continue;
 		int r = ++j->uses_seen > PREPARE_USES_MAX ? prepare_too_many_uses(err)
 		                                          : policy_allows(job_setting(j, "actions"), reference, err);
-		if (r == 0 && is_remote(reference))
+		bool fetched = is_remote(reference) && !stand_in_takes(j, reference);
+		if (r == 0 && fetched)
 			r = check_words(reference, err);
-		if (r == 0 && is_remote(reference))
+		if (r == 0 && fetched)
 			r = want(j, l, reference, err);
 		if (r < 0)
 			return r;

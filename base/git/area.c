@@ -133,6 +133,7 @@ static int create(const char *path, const char *url, git_repository **ret, struc
 	git_repository_init_options options;
 	git_remote *origin _cleanup_(remote_freep) = NULL;
 	git_repository *repo _cleanup_(repository_freep) = NULL;
+	git_config *config _cleanup_(config_freep) = NULL;
 	git_remote_create_options remote;
 	git_remote_create_options_init(&remote, GIT_REMOTE_CREATE_OPTIONS_VERSION);
 	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
@@ -144,6 +145,11 @@ static int create(const char *path, const char *url, git_repository **ret, struc
 	remote.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF;
 	if (r == 0)
 		r = git_remote_create_with_opts(&origin, url, &remote);
+	if (r == 0)
+		r = git_repository_config(&config, repo);
+	/* Nobody's `git fetch` of a job begins to tidy up beside its steps. */
+	if (r == 0)
+		r = git_config_set_string(config, "gc.auto", "0");
 	if (r != 0)
 		return git_area_error(err, r, "make the work area");
 	*ret = TAKE(repo);
@@ -218,8 +224,9 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 		return fs_remove_tree(a->root, ".git", err);
 	}
 	if (is_dir && open_existing(a->path, a->url, &a->repo)) {
-		if (has_what_it_names(a))
-			return 1;
+		r = git_token_forget(a->repo, err);
+		if (r < 0 || has_what_it_names(a))
+			return r < 0 ? r : 1;
 		a->renewed = true;
 		r = git_area_renew(a, err);
 		return r < 0 ? r : 1;
@@ -315,25 +322,72 @@ static int set_reference(struct git_area *a, const char *name, const git_oid *id
 	return r == 0 ? git_reference_create(&made, a->repo, name, id, 1, NULL) : r;
 }
 
+static int configure(git_config *config, const char *key, const char *value)
+{
+	git_buf now = {NULL, 0, 0};
+	bool same = git_config_get_string_buf(&now, config, key) == 0 && strcmp(now.ptr, value) == 0;
+	git_buf_dispose(&now);
+	return same ? 0 : git_config_set_string(config, key, value);
+}
+
+/* Where `git pull` and `git push` of the branch go. */
+static int follow_origin(struct git_area *a, const char *branch, const char *name)
+{
+	_cleanup_free_ char *remote = xasprintf("branch.%s.remote", branch),
+			    *merge = xasprintf("branch.%s.merge", branch);
+	git_config *config _cleanup_(config_freep) = NULL;
+	int r = git_repository_config(&config, a->repo);
+	if (r == 0)
+		r = configure(config, remote, "origin");
+	return r == 0 ? configure(config, merge, name) : r;
+}
+
+/* Branches of an earlier job; of the server's, those of a fetch of all are today's. */
+static int forget_branches(struct git_area *a, const struct git_wanted *want, bool all)
+{
+	git_strarray names = {NULL, 0};
+	bool by_branch = want->ref != NULL && str_starts(want->ref, "refs/heads/");
+	const char *branch = by_branch ? want->ref + strlen("refs/heads/") : "";
+	int r = git_reference_list(&names, a->repo);
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		const char *name = names.strings[i];
+		bool ours = str_starts(name, "refs/heads/"), theirs = !all && str_starts(name, "refs/remotes/origin/");
+		size_t prefix = strlen(ours ? "refs/heads/" : "refs/remotes/origin/");
+		if ((ours || theirs) && !(by_branch && strcmp(name + prefix, branch) == 0))
+			r = git_reference_remove(a->repo, name);
+	}
+	git_strarray_dispose(&names);
+	return r;
+}
+
 /* HEAD and the references, once the work tree is right. */
-static int set_references(struct git_area *a, const struct git_wanted *want, struct err *err)
+static int set_references(struct git_area *a, const struct git_wanted *want, bool all, struct err *err)
 {
 	git_oid id, object;
 	int r = git_oid_fromstr(&id, want->commit);
 	if (r == 0)
 		r = git_oid_fromstr(&object, want->object);
 	if (r == 0 && want->ref != NULL && str_starts(want->ref, "refs/heads/")) {
-		_cleanup_free_ char *remote = xasprintf("refs/remotes/origin/%s", want->ref + strlen("refs/heads/"));
+		const char *branch = want->ref + strlen("refs/heads/");
+		_cleanup_free_ char *remote = xasprintf("refs/remotes/origin/%s", branch);
 		r = set_reference(a, want->ref, &id);
 		if (r == 0)
 			r = set_reference(a, remote, &id);
 		if (r == 0)
 			r = git_repository_set_head(a->repo, want->ref);
+		if (r == 0)
+			r = follow_origin(a, branch, want->ref);
 	} else if (r == 0) {
 		if (want->ref != NULL && str_starts(want->ref, "refs/tags/"))
 			set_reference(a, want->ref, &object);
+		if (want->ref != NULL && str_starts(want->ref, "refs/pull/")) {
+			_cleanup_free_ char *pull = xasprintf("refs/remotes/%s", want->ref + strlen("refs/"));
+			set_reference(a, pull, &id);
+		}
 		r = git_repository_set_head_detached(a->repo, &id);
 	}
+	if (r == 0 && a->kept)
+		r = forget_branches(a, want, all);
 	return r == 0 ? 0 : git_area_error(err, r, "set HEAD");
 }
 
@@ -363,7 +417,7 @@ int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
 	return err_hint(err, r, "`ref:` is a branch, a tag of a commit, or a commit id of 40 digits");
 }
 
-static int checkout(struct git_area *a, const struct git_wanted *want, bool clean, struct wait *wait,
+static int checkout(struct git_area *a, const struct git_wanted *want, bool all, bool clean, struct wait *wait,
                     struct git_area_result *ret, struct err *err)
 {
 	git_oid id;
@@ -376,7 +430,7 @@ static int checkout(struct git_area *a, const struct git_wanted *want, bool clea
 	r = git_area_write_tree(a, object, clean, wait, ret, err);
 	if (r < 0)
 		return err_wrap(err, r, "write the files of %.12s", want->commit);
-	r = set_references(a, want, err);
+	r = set_references(a, want, all, err);
 	if (r < 0)
 		return r;
 	unlinkat(a->root, mark, 0);
@@ -399,7 +453,7 @@ static int bring(struct git_area *a, const struct git_remote_access *remote, str
 	r = git_area_peel(a, want, err);
 	int64_t fetch_ms = clock_mono_ms() - start;
 	if (r >= 0)
-		r = checkout(a, want, clean, remote->wait, ret, err);
+		r = checkout(a, want, depth == 0, clean, remote->wait, ret, err);
 	ret->fetch_ms = fetch_ms;
 	*ret_broken = r == ERR_IO || r == ERR_NOT_FOUND;
 	return r;

@@ -45,6 +45,8 @@ int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const
                            struct err *err);
 /* After a fetch of whole histories: .git/shallow keeps only commits without parents here. */
 int git_area_deepened(struct git_area *a, struct err *err);
+/* Of an earlier job: what git_token_keep or actions/checkout left in the configuration. */
+int git_token_forget(git_repository *repo, struct err *err);
 bool git_area_is_lfs_pointer(const char *data, size_t len);
 int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,
                         struct git_area_result *ret, struct err *err);

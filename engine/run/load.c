@@ -214,6 +214,7 @@ static void load_facts(struct engine *e)
 		.name = e->name,
 		.environment = e->environment,
 		.commit = json_get_string(d, "commit"),
+		.ref = json_get_string(d, "ref"),
 		.dirty = json_get_bool(d, "dirty", false),
 		.source_root = e->source_root,
 		.state_dir = e->store ? store_dir(e->store) : NULL,

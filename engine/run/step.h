@@ -45,6 +45,7 @@ struct step_deployment {
 	const char *id; /* "20260131T102030-3fa94c": also the release's name */
 	const char *name, *environment;
 	const char *commit; /* NULL: none */
+	const char *ref;    /* "refs/heads/main": what the job runs for; NULL outside a job */
 	bool dirty;
 	const char *source_root;          /* absolute: base of relative paths on the sending side */
 	const char *state_dir;            /* this machine's, of the store; NULL: none */

@@ -5,6 +5,7 @@
  * Credentials are used for the one request and kept nowhere. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/core/clock.h"
 #include "base/secret/base64.h"
@@ -129,14 +130,35 @@ static int prepare(struct checkout *k, struct err *err)
 	return d->source_root != NULL ? 0 : err_set(err, ERR_INVALID, "checkout has no workspace");
 }
 
+/* What the job runs for: its commit, under the name that began it. A tag may be an object of its own, which only the server knows; it may also
+ * have moved since. */
+static void name_own(struct checkout *k)
+{
+	const char *ref = given(k->c->deployment->ref);
+	if (ref == NULL)
+		return;
+	k->want.ref = str_starts(ref, "refs/") ? xstrdup(ref) : xasprintf("refs/heads/%s", ref);
+	if (!str_starts(ref, "refs/tags/"))
+		return;
+	const char *names[] = {ref, NULL};
+	struct git_wanted tag = {.ref = NULL};
+	if (git_area_resolve(&k->remote, names, &tag, NULL) >= 0 && strcmp(tag.commit, k->want.commit) == 0)
+		memcpy(k->want.object, tag.object, sizeof(tag.object));
+	git_wanted_done(&tag);
+}
+
 /* Finds the commit: an id as given; the job's own commit for the job's own repository; else the server resolves the name. */
 static int find_commit(struct checkout *k, struct err *err)
 {
 	const char *ref = given(k->in->ref);
-	bool own = given(k->in->repository) == NULL || (k->c->deployment->repository != NULL &&
-	                                                strcmp(k->in->repository, k->c->deployment->repository) == 0);
-	if (git_wanted_by_id(&k->want, ref != NULL ? ref : own ? k->c->deployment->commit : NULL))
+	bool own =
+		given(k->in->repository) == NULL || (k->c->deployment->repository != NULL &&
+	                                             strcasecmp(k->in->repository, k->c->deployment->repository) == 0);
+	if (git_wanted_by_id(&k->want, ref != NULL ? ref : own ? k->c->deployment->commit : NULL)) {
+		if (ref == NULL)
+			name_own(k);
 		return 0;
+	}
 	_cleanup_free_ char *branch = xasprintf("refs/heads/%s", ref ? ref : "");
 	_cleanup_free_ char *tag = xasprintf("refs/tags/%s", ref ? ref : "");
 	const char *names[] = {branch, tag, NULL};
@@ -189,7 +211,9 @@ static int run(struct checkout *k, struct err *err)
 		return r;
 	tell(k, &result, clock_mono_ms() - start);
 	json_object_set_new(k->c->outputs, "commit", json_string(k->want.commit));
-	json_object_set_new(k->c->outputs, "ref", json_string(k->want.ref ? k->want.ref : ""));
+	const char *asked = given(k->in->ref);
+	bool by_name = asked != NULL && k->want.ref != NULL;
+	json_object_set_new(k->c->outputs, "ref", json_string(by_name ? asked : k->want.ref ? k->want.ref : ""));
 	return 0;
 }
 

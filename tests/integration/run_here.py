@@ -133,7 +133,7 @@ jobs:
         code, events, err = tree.events()
         self.assertEqual((code, ends(events)), (1, {"a": "success", "b": "failure", "c": "failure"}), err)
         self.assertIn("commit true\n", log(events, "a"))
-        self.assertIn("the input 'lfs' of actions/checkout is not carried out here", log(events, "b"))
+        self.assertIn("fetched and run: `lfs` is not carried out here", log(events, "b"))
         code, events, err = tree.events("--job", "a", "--repo", f"actions/checkout={tree.top}/.git")
         self.assertEqual(ends(events), {"a": "failure"}, err)       # what is named is taken, or nothing
 

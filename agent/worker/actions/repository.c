@@ -9,7 +9,7 @@
 bool action_is_foreign(const struct job *j, const json_t *reference)
 {
 	const struct action_type *type = action_type_of(j, reference);
-	return type == &action_repository || type == &action_image;
+	return type == &action_repository || type == &action_image || type == &action_stand_in;
 }
 
 /* ---- stages ---- */

@@ -1,6 +1,5 @@
 /* A `uses:` of the agent's own actions: davit-step with the inputs; and the decision of the deployment that such steps share.
  */
-#include "agent/worker/actions/stand_in.h"
 #include "agent/worker/action.h"
 
 #include "agent/actions/resolve.h"
@@ -109,10 +108,7 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 		expect_decision(j, r);
 	enum process_end end = PROCESS_EXITED;
 	int status = 0;
-	_cleanup_json_ json_t *ours = stand_in_inputs(uses, inputs, err);
-	if (ours == NULL)
-		return err->code;
-	int e = typed_run(j, r, uses, ours, step_time_ms(r), false, &end, &status, err);
+	int e = typed_run(j, r, uses, inputs, step_time_ms(r), false, &end, &status, err);
 	if (e < 0)
 		return e;
 	if (end == PROCESS_EXITED && status != 0)
@@ -131,21 +127,16 @@ static void post(struct job *j, struct record *r)
 static bool takes(const struct job *j, const json_t *reference)
 {
 	const char *name = wire_string(reference, "name");
-	return (name != NULL && strcasecmp(name, job_setting(j, "actions_repository")) == 0) ||
-	       stand_in_takes(j, reference);
+	return name != NULL && strcasecmp(name, job_setting(j, "actions_repository")) == 0;
 }
 
 static int prepare(struct job *j, const struct action_place *place, void **ret_memory, char **ret_shown,
                    struct err *err)
 {
 	struct uses uses = {.step = NULL};
-	if (stand_in_takes(j, place->reference)) {
-		stand_in_resolve(place->reference, &uses);
-	} else {
-		int e = uses_resolve(place->reference, job_setting(j, "actions_repository"), &uses, err);
-		if (e < 0)
-			return e;
-	}
+	int e = uses_resolve(place->reference, job_setting(j, "actions_repository"), &uses, err);
+	if (e < 0)
+		return e;
 	*ret_shown = xstrdup(uses.shown);
 	*ret_memory = xmemdup(&uses, sizeof(uses));
 	return 0;

@@ -64,6 +64,33 @@ def test_a_job_runs_from_configure_to_completion():
         assert c.agent.state()["registrations"], "--once keeps the registration"
 
 
+CHECKS_OUT = """on: push
+permissions: {contents: write}
+jobs:
+  build:
+    runs-on: self-hosted
+    steps:
+      - uses: actions/checkout@v4
+      - run: git push -q origin HEAD:refs/heads/pushed && cat read.me
+"""
+
+
+def test_actions_checkout_is_carried_out_without_being_told_so_and_only_where_that_is_wanted():
+    with Case() as c:
+        started(c)
+        (job,) = c.forge.ended(c.forge.push(CHECKS_OUT, files={"read.me": "hello\n"}))
+        assert job["conclusion"] == "success" and "hello" in json.dumps(job), job
+        assert [s["name"] for s in job["steps"] if s["name"].startswith("Post")] == ["Post Run actions/checkout@v4"], job
+        repo = c.forge.repo("acme/widgets")
+        assert "refs/heads/pushed" in repo.git("ls-remote", repo.url)
+        assert not c.forge.seen("actions/download"), "nothing was asked for"
+        assert c.agent.stop() == 0
+        c.agent.start("--native", "own").listening()
+        (job,) = c.forge.ended(c.forge.push(CHECKS_OUT, files={"read.me": "hallo\n"}))
+        assert job["conclusion"] == "failure" and "actions/checkout@v4" in json.dumps(job["steps"][0]), job
+        assert c.agent.stop() == 0
+
+
 def test_a_job_runs_over_tls_and_a_stranger_certificate_is_refused():
     with Case(tls=True) as c:
         done = c.agent.configure(c.forge, check=False, env={"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"})

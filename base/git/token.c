@@ -1,0 +1,247 @@
+#include "base/git/token.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/core/str.h"
+#include "base/git/git_priv.h"
+#include "base/sys/fs.h"
+#include "base/sys/fs_beneath.h"
+
+enum { CONFIG_MAX = 4 << 20 };
+static const char file_pattern[] = "git-credentials-[0-9a-fA-F-]+\\.config$";
+static const char header_pattern[] = "^[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]: ";
+static const char header_start[] = "AUTHORIZATION: ";
+static const char file_start[] = "git-credentials-", file_end[] = ".config";
+
+struct place {
+	int git;              /* .git */
+	char path[PATH_MAX];  /* of its configuration, for libgit2, which takes paths only */
+	git_config *config;
+};
+
+static void place_done(struct place *p)
+{
+	git_config_free(p->config);
+	closep(&p->git);
+}
+
+/* The configuration is a file of its own, of this area alone: else somebody has led it elsewhere. */
+static int find(const struct git_token *t, struct place *p, struct err *err)
+{
+	struct stat st;
+	_cleanup_close_ int root = open(t->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_errno(err, errno, "open the workspace %s", t->root);
+	_cleanup_free_ char *below = xasprintf("%s/.git", t->below);
+	p->git = fs_open_beneath(root, below, O_RDONLY | O_DIRECTORY, 0, err);
+	if (p->git < 0)
+		return p->git;
+	if (fstatat(p->git, "config", &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return err_errno(err, errno, "look at the configuration of the work area");
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size > CONFIG_MAX)
+		return err_set(err, ERR_INVALID, "the configuration of the work area is not a file of its own, or larger than %d MiB",
+		               CONFIG_MAX >> 20);
+	char link[64];
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->git);
+	ssize_t len = readlink(link, p->path, sizeof(p->path) - sizeof("/config"));
+	if (len <= 0 || (size_t)len >= sizeof(p->path) - sizeof("/config"))
+		return err_errno(err, len < 0 ? errno : ENAMETOOLONG, "find the path of the work area");
+	memcpy(p->path + len, "/config", sizeof("/config"));
+	return 0;
+}
+
+static int open_config(struct place *p, struct err *err)
+{
+	git_area_library();
+	int r = git_config_open_ondisk(&p->config, p->path);
+	return r == 0 ? 0 : git_area_error(err, r, "read the configuration of the work area");
+}
+
+static char *header_key(const struct git_token *t)
+{
+	return xasprintf("http.%s/.extraheader", t->server);
+}
+
+/* ---- removing ---- */
+
+static bool is_token_file(const char *name)
+{
+	size_t len = strlen(name), start = strlen(file_start), end = strlen(file_end);
+	if (len <= start + end || !str_starts(name, file_start) || !str_ends(name, file_end))
+		return false;
+	return strspn(name + start, "0123456789abcdefABCDEF-") == len - start - end;
+}
+
+/* Only what lies in the directory of tokens: where the configuration says they are is the job's word. */
+static void remove_file(int directory, const char *path)
+{
+	const char *slash = path != NULL ? strrchr(path, '/') : NULL, *name = slash != NULL ? slash + 1 : path;
+	if (directory >= 0 && name != NULL && is_token_file(name))
+		unlinkat(directory, name, 0);
+}
+
+/* Of keys that fit the pattern: those whose value says so. */
+static int find_keys(git_config *config, const char *pattern, bool (*is)(const char *value), struct strv *ret_keys,
+                     struct strv *ret_values)
+{
+	git_config_iterator *all = NULL;
+	git_config_entry *entry;
+	int r = git_config_iterator_glob_new(&all, config, pattern);
+	while (r == 0 && (r = git_config_next(&entry, all)) == 0) {
+		if (!is(entry->value))
+			continue;
+		strv_add(ret_keys, entry->name);
+		strv_add(ret_values, entry->value);
+	}
+	git_config_iterator_free(all);
+	return r == GIT_ITEROVER ? 0 : r;
+}
+
+static bool is_token_path(const char *value)
+{
+	const char *slash = value != NULL ? strrchr(value, '/') : NULL;
+	return value != NULL && is_token_file(slash != NULL ? slash + 1 : value);
+}
+
+static bool is_token_header(const char *value)
+{
+	return value != NULL && strncasecmp(value, header_start, strlen(header_start)) == 0;
+}
+
+static int delete_keys(git_config *config, const struct strv *keys, const char *values)
+{
+	int r = 0;
+	for (size_t i = 0; (r == 0 || r == GIT_ENOTFOUND) && i < keys->count; i++)
+		r = git_config_delete_multivar(config, keys->items[i], values);
+	return r == GIT_ENOTFOUND ? 0 : r;
+}
+
+static int clear_config(git_config *config, struct strv *files)
+{
+	struct strv keys _cleanup_(strv_done) = {0}, headers _cleanup_(strv_done) = {0}, values _cleanup_(strv_done) = {0};
+	int r = find_keys(config, "^includeif\\.gitdir:.*\\.path$", is_token_path, &keys, files);
+	if (r == 0)
+		r = find_keys(config, "^http\\..*\\.extraheader$", is_token_header, &headers, &values);
+	if (r == 0)
+		r = delete_keys(config, &keys, file_pattern);
+	return r == 0 ? delete_keys(config, &headers, header_pattern) : r;
+}
+
+int git_token_forget(git_repository *repo, struct err *err)
+{
+	git_config *all _cleanup_(config_freep) = NULL, *own _cleanup_(config_freep) = NULL;
+	struct strv files _cleanup_(strv_done) = {0};
+	int r = git_repository_config(&all, repo);
+	if (r == 0)
+		r = git_config_open_level(&own, all, GIT_CONFIG_LEVEL_LOCAL);
+	if (r == 0)
+		r = clear_config(own, &files);
+	return r == 0 ? 0 : git_area_error(err, r, "remove an earlier token from the configuration of the work area");
+}
+
+static int clear(const struct git_token *t, struct place *p, struct err *err)
+{
+	struct strv files _cleanup_(strv_done) = {0};
+	int directory _cleanup_close_ = open(t->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = clear_config(p->config, &files);
+	for (size_t i = 0; i < files.count; i++)
+		remove_file(directory, files.items[i]);
+	return r == 0 ? 0 : git_area_error(err, r, "change the configuration of the work area");
+}
+
+int git_token_remove(const struct git_token *t, bool *ret_broken, struct err *err)
+{
+	struct place p _cleanup_(place_done) = {.git = -1};
+	int directory _cleanup_close_ = open(t->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err why = ERR_INIT;
+	*ret_broken = false;
+	remove_file(directory, t->file);
+	int r = find(t, &p, &why);
+	if (r == ERR_NOT_FOUND)
+		return 0;
+	if (r == 0)
+		r = open_config(&p, &why);
+	if (r == 0)
+		r = clear(t, &p, &why);
+	if (r == 0)
+		return 0;
+	/* A token in it would stay: the next checkout makes a new one. */
+	*ret_broken = p.git >= 0 && (unlinkat(p.git, "config", 0) == 0 || errno == ENOENT);
+	if (!*ret_broken && err != NULL)
+		*err = why;
+	return *ret_broken ? 0 : r;
+}
+
+/* ---- keeping ---- */
+
+/* A pattern in the key: what stands for others there stands for itself. */
+static char *include_key(const char *git_dir, const char *rest)
+{
+	struct str key _cleanup_(str_done) = STR_INIT(4 * PATH_MAX);
+	str_append(&key, "includeIf.gitdir:");
+	for (const char *c = git_dir; *c != '\0'; c++) {
+		if (strchr("*?[\\", *c) != NULL)
+			str_append_c(&key, '\\');
+		str_append_c(&key, *c);
+	}
+	str_append(&key, rest);
+	return str_take(&key);
+}
+
+static int include(const struct git_token *t, git_config *config)
+{
+	static const char *const rests[] = {".path", "/worktrees/*.path"};
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < t->view_count * ARRAY_SIZE(rests); i++) {
+		const struct git_token_view *view = &t->views[i / ARRAY_SIZE(rests)];
+		_cleanup_free_ char *key = include_key(view->git_dir, rests[i % ARRAY_SIZE(rests)]);
+		r = git_config_set_string(config, key, view->file);
+	}
+	return r;
+}
+
+/* Nobody but its owner reads it. */
+static int write_file(const struct git_token *t, const char *key, const char *value, struct err *err)
+{
+	_cleanup_free_ char *path = fs_join(t->directory, t->file);
+	git_config *config _cleanup_(config_freep) = NULL;
+	mode_t mask = umask(0077);
+	int r = git_config_open_ondisk(&config, path);
+	if (r == 0)
+		r = git_config_set_string(config, key, value);
+	umask(mask);
+	return r == 0 ? 0 : git_area_error(err, r, "write the file of the token");
+}
+
+int git_token_keep(const struct git_token *t, struct err *err)
+{
+	struct place p _cleanup_(place_done) = {.git = -1};
+	_cleanup_free_ char *key = header_key(t);
+	struct str value _cleanup_(str_done) = STR_SECRET_INIT(32 * 1024);
+	str_appendf(&value, "AUTHORIZATION: %s", t->authorization);
+	if (value.failed)
+		return err_set(err, ERR_LIMIT, "the token is too long");
+	int r = find(t, &p, err);
+	if (r >= 0)
+		r = open_config(&p, err);
+	if (r >= 0)
+		r = clear(t, &p, err);
+	if (r < 0)
+		return r;
+	if (t->file != NULL) {
+		r = write_file(t, key, str_peek(&value), err);
+		if (r < 0)
+			return r;
+		r = include(t, p.config);
+	} else {
+		r = git_config_set_string(p.config, key, str_peek(&value));
+	}
+	return r == 0 ? 0 : git_area_error(err, r, "change the configuration of the work area");
+}

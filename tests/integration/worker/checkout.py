@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""actions/checkout carried out by the worker itself: what later steps find, the token they may use and its end, and when the action itself runs."""
+import base64
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from servers.runner import Job
+from servers.worker import REPOSITORY, House
+
+NATIVE = {"native": "own,actions/checkout"}
+WRITES = "permissions: {contents: write}"
+AS_BOT = "git config user.name bot && git config user.email bot@example.org"
+# What the action would do, as far as these tests ask: a composite action that says so.
+ITSELF = {"action.yml": """
+name: Checkout
+inputs:
+  repository: {default: '${{ github.repository }}'}
+  ref: {}
+  lfs: {default: 'false'}
+  path: {}
+outputs: {by: {value: the action}}
+runs: {using: composite, steps: [{shell: bash, run: 'echo "the action itself: lfs ${{ inputs.lfs }}"'}]}
+"""}
+NODE = {"action.yml": "name: Checkout\ninputs: {lfs: {default: 'false'}}\nruns: {using: node20, main: main.js, post: post.js}\n",
+        "main.js": "console.log('main of the action')\n", "post.js": "console.log('post of the action')\n"}
+
+
+def until(what, condition, timeout=30):
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.01)
+    return value
+
+
+class Natively(unittest.TestCase):
+    def setUp(self):
+        self.house = House(repos=["actions/checkout"])
+        self.house.__enter__()
+        self.addCleanup(self.house.__exit__, None, None, None)
+        self.workspace = os.path.join(self.house.work, "demo", "demo")
+
+    def action(self, files=None):
+        """Its repository with these files, as v4, v5 and v6; its commit."""
+        repo = self.house.forge.repo("actions/checkout")
+        sha = repo.push(files or ITSELF)
+        for tag in ("v3", "v4", "v5", "v6.0.1", "v7"):
+            repo.git("push", "-q", repo.url, f"{sha}:refs/tags/{tag}")
+        return sha
+
+    def run_steps(self, steps, settings=None, ends="success", **more):
+        run = self.house.run(steps, settings={**NATIVE, **(settings or {})}, **more)
+        self.assertEqual(run.conclusion, ends, "\n".join(f"== {s['name']}: {s['conclusion']}\n{s.get('log')}" for s in run.job["steps"]))
+        return run
+
+    def git(self, *words, below=".", check=True):
+        return subprocess.run(["git", "-C", os.path.join(self.workspace, below), "-c", "safe.directory=*", *words], check=check, capture_output=True,
+                              text=True).stdout.strip()
+
+    def left(self, below="."):
+        """What of tokens lies in the work area or the job's temporary directory."""
+        with open(os.path.join(self.workspace, below, ".git", "config"), encoding="utf-8") as file:
+            text = file.read()
+        files = os.listdir(self.house.temp()) if os.path.isdir(self.house.temp()) else []       # it goes with its job
+        return re.findall(r"(?i)authorization|git-credentials", text) + [name for name in files if name.startswith("git-cred")]
+
+    def test_a_later_step_pushes_with_the_token_that_the_post_step_removes(self):
+        for version in ("v4", "v5.0.1", "v6", "v7.0.0"):
+            run = self.run_steps(f'''
+                - {{id: co, uses: actions/checkout@{version}}}
+                - name: works
+                  run: |
+                    set -ex
+                    test "$(git symbolic-ref HEAD)" = refs/heads/main
+                    test "$(git rev-parse HEAD origin/main main@{{upstream}} | sort -u)" = "$GITHUB_SHA"
+                    test -z "$(git status --porcelain --ignored)"
+                    test "${{{{ steps.co.outputs.commit }}}} ${{{{ steps.co.outputs.ref }}}}" = "$GITHUB_SHA refs/heads/main"
+                    {AS_BOT}
+                    git commit -q --allow-empty -m made && git push -q origin HEAD:refs/heads/made-{version}
+                    git fetch -q origin made-{version}
+                    git config --get http.$GITHUB_SERVER_URL/.extraheader
+                    ls $RUNNER_TEMP; cat .git/config
+            ''', workflow=WRITES)
+            log = run.log("works")
+            self.assertIn("AUTHORIZATION: basic ***", log)
+            self.assertEqual("extraheader" in log.split("[core]")[1], version[:2] in ("v4", "v5"), log)
+            self.assertEqual("git-credentials-" in log, version[:2] not in ("v4", "v5"), log)
+            self.assertEqual(run.conclusions()[f"Post Run actions/checkout@{version}"], "success")
+            self.assertEqual(self.left(), [])
+            self.assertNotIn("Download action repository", run.log("Set up job"))
+            token = run.message["resources"]["endpoints"][0]["authorization"]["parameters"]["AccessToken"]
+            self.assertNotIn(token, repr(run.shown))
+        # A fresh clone has what was pushed: the forge took it from the job alone.
+        self.assertIn("made-v7.0.0", self.house.forge.repo(REPOSITORY).git("ls-remote", self.house.forge.repo(REPOSITORY).url))
+
+    def test_it_is_removed_after_a_failure_and_a_cancel_and_not_kept_unless_asked_for(self):
+        run = self.run_steps('''
+            - {uses: actions/checkout@v6}
+            - {name: fails, run: exit 3}
+        ''', ends="failure")
+        self.assertEqual((run.conclusion, run.conclusions()["Post Run actions/checkout@v6"]), ("failure", "success"))
+        self.assertEqual(self.left(), [])
+        mark = os.path.join(self.house.folder, "mark")
+        worker = self.house.start(f'''
+            - {{uses: actions/checkout@v4}}
+            - {{name: waits, run: "touch {mark}; exec sleep 3000"}}
+        ''', settings=NATIVE)
+        until("the step", lambda: os.path.exists(mark))
+        self.assertNotEqual(self.left(), [])
+        worker.cancel(300)
+        run = self.house.finish(worker)
+        self.assertEqual((run.conclusion, run.conclusions()["Post Run actions/checkout@v4"]), ("cancelled", "success"))
+        self.assertEqual(self.left(), [])
+        run = self.run_steps('''
+            - {uses: actions/checkout@v4, with: {persist-credentials: false}}
+            - {name: looks, run: "cat .git/config"}
+        ''')
+        self.assertNotIn("AUTHORIZATION", run.log("looks"))
+        self.assertNotIn("Post Run actions/checkout@v4", run.conclusions())
+
+    def test_what_a_killed_worker_left_goes_with_the_next_checkout(self):
+        mark = os.path.join(self.house.folder, "mark")
+        worker = self.house.start(f'''
+            - {{uses: actions/checkout@v4}}
+            - {{name: waits, run: "echo $$ > {mark}.new && mv {mark}.new {mark}; exec sleep 3000"}}
+        ''', settings=NATIVE)
+        until("the step", lambda: os.path.exists(mark))
+        worker.process.kill()
+        with open(mark, encoding="ascii") as file:
+            os.kill(int(file.read()), signal.SIGKILL)
+        worker.wait()
+        Job(self.house.runner, worker.message).complete("failed")
+        self.assertNotEqual(self.left(), [])
+        run = self.run_steps("- {uses: actions/checkout@v6, with: {persist-credentials: false}}")
+        self.assertEqual(self.left(), [])
+
+    def test_a_configuration_that_a_step_has_spoilt_keeps_no_token(self):
+        elsewhere = os.path.join(self.house.folder, "elsewhere")
+        with open(elsewhere, "w", encoding="ascii") as file:
+            file.write("[http \"x\"]\n\textraheader = y\n")
+        for spoil in ("echo '[broken' >> .git/config", f"mv .git/config kept && ln -s {elsewhere} .git/config && rm kept",
+                      "rm -rf .git", f"git config include.path {elsewhere}"):
+            run = self.run_steps(f'''
+                - {{uses: actions/checkout@v4}}
+                - {{name: spoils, run: "{spoil.replace('"', "'")}"}}
+            ''')
+            config = os.path.join(self.workspace, ".git", "config")
+            if os.path.exists(config):
+                self.assertEqual(self.left(), [])
+            shutil.rmtree(self.workspace)
+        with open(elsewhere, encoding="ascii") as file:
+            self.assertEqual(file.read(), "[http \"x\"]\n\textraheader = y\n")
+
+    def test_the_next_job_finds_its_work_area_clean(self):
+        self.run_steps('''
+            - {uses: actions/checkout@v4}
+            - {run: "git checkout -q -b mine && echo x > left && echo left > .gitignore && echo changed > a.txt && git branch other"}
+        ''', files={"a.txt": "a\\n", "b/c.txt": "c\\n"})
+        run = self.run_steps('''
+            - {uses: actions/checkout@v4}
+            - {name: looks, run: "git status --porcelain --ignored; git branch -a; cat a.txt; ls"}
+        ''')
+        lines = [line.strip() for line in run.lines("looks")]
+        self.assertEqual([line for line in lines if line.endswith(("main", "mine", "other"))], ["* main", "remotes/origin/main"], lines)
+        self.assertNotIn("left", lines)
+        self.assertNotIn("changed", lines)
+
+    def test_names_of_all_forms_are_checked_out_as_the_action_does(self):
+        repo = self.house.forge.repo(REPOSITORY)
+        first = repo.push({"a.txt": "one\\n"})
+        repo.git("tag", "-a", "-m", "one", "v1.0", cwd=None)
+        repo.git("push", "-q", repo.url, "v1.0", f"{first}:refs/heads/some/branch")
+        run = self.run_steps(f'''
+            - {{id: a, uses: actions/checkout@v4, with: {{ref: some/branch, path: a}}}}
+            - {{id: b, uses: actions/checkout@v4, with: {{ref: v1.0, path: '${{{{ github.workspace }}}}/b', fetch-depth: 0}}}}
+            - {{id: c, uses: actions/checkout@v4, with: {{ref: '{first}', path: c, repository: Octo/Demo}}}}
+            - {{id: d, uses: actions/checkout@v4, with: {{ref: refs/heads/some/branch, path: d, clean: FALSE, show-progress: false}}}}
+            - name: outputs
+              run: |
+                echo "a ${{{{ steps.a.outputs.ref }}}}" "b ${{{{ steps.b.outputs.ref }}}}" "c ${{{{ steps.c.outputs.ref }}}}" "d ${{{{ steps.d.outputs.ref }}}}" .
+            - {{name: leaves, if: always(), continue-on-error: true, uses: actions/checkout@v4, with: {{path: ../out}}}}
+        ''')
+        self.assertIn("a some/branch b v1.0 c  d refs/heads/some/branch .", run.lines("outputs"))
+        heads = [self.git("symbolic-ref", "-q", "HEAD", below=d, check=False) or self.git("rev-parse", "HEAD", below=d) for d in "abcd"]
+        self.assertEqual(heads, ["refs/heads/some/branch", first, first, "refs/heads/some/branch"])
+        self.assertEqual(self.git("cat-file", "-t", "v1.0", below="b"), "tag")
+        self.assertIn("origin/main", self.git("branch", "-r", below="b"))
+        self.assertEqual(self.git("rev-parse", "--is-shallow-repository", below="a"), "true")
+        self.assertEqual(self.git("config", "gc.auto", below="a"), "0")
+        self.assertIn("leaves the workspace", run.log("leaves"))
+
+    def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
+        sha = self.action()
+        more = ("lfs: true", "submodules: recursive", "sparse-checkout: docs", "filter: 'blob:none'", "ssh-key: k", "token: ''", "fetch-tags: true",
+                "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
+        run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
+                             f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")
+        for n, given in enumerate(more):
+            said = [line for line in run.lines(f"c{n}") if "is not carried out by this agent but fetched and run: `" in line]
+            self.assertEqual((len(said), given.split(":")[0] in said[0]), (1, True), run.log(f"c{n}"))
+        self.assertIn(" ".join(["the action"] * len(more)), run.lines("by"))
+        self.assertNotIn("Download action repository", run.log("Set up job"))
+        # Nobody knows of a commit which version it is; and values are known when the step runs.
+        run = self.run_steps(f"""
+            - {{name: co, uses: actions/checkout@{sha}}}
+            - {{name: old, uses: actions/checkout@v3}}
+            - {{run: 'echo LFS=true >> $GITHUB_ENV'}}
+            - {{name: env, uses: actions/checkout@v4, with: {{lfs: '${{{{ env.LFS }}}}'}}}}
+        """)
+        for name, lfs in (("co", "false"), ("old", "false"), ("env", "true")):
+            self.assertIn(f"the action itself: lfs {lfs}", run.lines(name))
+
+    def test_the_action_in_its_place_has_its_own_post_and_works_inside_a_composite(self):
+        self.action(NODE)
+        run = self.run_steps('''
+            - {uses: actions/checkout@v4}
+            - {name: second, uses: actions/checkout@v4, with: {path: more, lfs: true}}
+            - {name: inner, uses: ./act}
+        ''', files={"act/action.yml": """
+runs:
+  using: composite
+  steps:
+    - {uses: actions/checkout@v5, with: {path: in}}
+    - {uses: actions/checkout@v5, with: {lfs: true}}
+    - {shell: bash, run: 'git -C in config --get-regexp "http.*extraheader"'}
+"""})
+        self.assertIn("main of the action", run.lines("second"))
+        self.assertIn("post of the action", run.lines("Post second"))
+        self.assertIn("main of the action", run.lines("inner"))
+        self.assertIn("AUTHORIZATION: basic ***", run.log("inner"))
+        self.assertIn("post of the action", run.lines("Post inner"))
+        self.assertEqual((self.left(), self.left("in")), ([], []))
+
+    def test_the_host_s_policy_decides_first(self):
+        run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "acme/*"}, ends="failure")
+        self.assertIn("actions/checkout", run.log("Set up job"))
+        self.assertFalse(os.path.exists(os.path.join(self.workspace, ".git")))
+        run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "actions/*,pinned"}, ends="failure")
+        run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "actions/*"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
