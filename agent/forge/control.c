@@ -7,10 +7,12 @@
 
 static void all_runs(struct req *r)
 {
-	const char *logs = req_query(r, "logs");
+	const char *logs = req_query(r, "logs"), *sha = req_query(r, "sha");
 	json_t *out = json_array();
 	for (size_t i = 0; i < r->f->run_count; i++)
-		json_array_append_new(out, forge_run_json(r->f, r->f->runs[i], !logs || strcmp(logs, "0") != 0));
+		if (sha == NULL || strcmp(sha, r->f->runs[i]->sha) == 0)
+			json_array_append_new(out,
+			                      forge_run_json(r->f, r->f->runs[i], !logs || strcmp(logs, "0") != 0));
 	req_reply_json(r, 200, out);
 }
 

@@ -223,8 +223,8 @@ class Forge:
 
     # -- what it knows --
 
-    def runs(self, logs=True):
-        return self.json("GET", "/runs" + ("" if logs else "?logs=0"))
+    def runs(self, logs=True, sha=None):
+        return self.json("GET", f"/runs?{'' if logs else 'logs=0&'}{f'sha={sha}' if sha else ''}".rstrip("?&"))
 
     def run(self, run_id):
         return self.json("GET", f"/runs/{run_id}")

@@ -69,12 +69,12 @@ class Forge(forge.Forge):
         return self.repo(name).push({".github/workflows/ci.yml": workflow, **(files or {})})
 
     def jobs(self, sha):
-        return [job for run in self.runs() if run["sha"] == sha for job in run["jobs"]]
+        return [job for run in self.runs(sha=sha) for job in run["jobs"]]
 
     def ended(self, sha, seconds=DEADLINE):
         """The jobs of that commit once all are completed."""
         def done():
-            runs = [run for run in self.runs(logs=False) if run["sha"] == sha]
+            runs = self.runs(logs=False, sha=sha)
             jobs = [job for run in runs for job in run["jobs"]]
             return runs if jobs and all(j["status"] == "completed" for j in jobs) else None
         runs = self.wait(f"the end of the jobs of {sha[:7]}", done, seconds)
