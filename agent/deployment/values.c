@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/sys/fs.h"
-#include "base/secret/mask.h"
+#include "base/secret/leaves.h"
 #include "base/data/yaml.h"
 
 enum { VALUES_MAX = 4 << 20 };
@@ -52,6 +52,7 @@ void deployment_values_mask(const json_t *value)
 {
 	if (json_is_string(value)) {
 		mask_add(mask_process(), json_string_value(value), json_string_length(value));
+		mask_add_leaves(mask_process(), json_string_value(value), json_string_length(value));
 		return;
 	}
 	const char *key;

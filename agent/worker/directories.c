@@ -81,10 +81,30 @@ static int hold_area(struct job *j, struct err *err)
 	return r;
 }
 
+/* What is below RUNNER_TEMP for the steps. */
+static int fill_temp(struct job *j, struct err *err)
+{
+	_cleanup_free_ char *event_dir = fs_join(j->temp, "_github_workflow");
+	int r = fs_mkdirs(AT_FDCWD, j->files, 0755, err);
+	if (r == 0)
+		r = fs_mkdirs(AT_FDCWD, event_dir, 0755, err);
+	if (r == 0)
+		r = write_event(j, err);
+	return r < 0 ? r : write_key(j, err);
+}
+
+int job_restore_temp(struct job *j, struct err *err)
+{
+	if (access(j->files, F_OK) == 0 && access(j->event_path, F_OK) == 0)
+		return 0;
+	int r = fill_temp(j, err);
+	return r < 0 ? err_wrap(err, r, "make '%s' again, which a step removed", j->temp) : 0;
+}
+
 int job_make_directories(struct job *j, struct err *err)
 {
 	const char *clean = wire_string(wire_get(j->message, "workspace"), "clean");
-	_cleanup_free_ char *actions = fs_join(j->work, "_actions"), *event_dir = fs_join(j->temp, "_github_workflow");
+	_cleanup_free_ char *actions = fs_join(j->work, "_actions");
 	int r = hold_area(j, err);
 	if (r == 0)
 		r = remake(j->temp, err);
@@ -96,16 +116,10 @@ int job_make_directories(struct job *j, struct err *err)
 		r = fs_remove_tree(AT_FDCWD, j->workspace, err);
 	if (r == 0)
 		r = fs_mkdirs(AT_FDCWD, j->workspace, 0755, err);
-	if (r == 0)
-		r = fs_mkdirs(AT_FDCWD, j->files, 0755, err);
-	if (r == 0)
-		r = fs_mkdirs(AT_FDCWD, event_dir, 0755, err);
 	/* Where an administrator chose a place that only others may make, the steps that use it say so. */
 	if (r == 0)
 		fs_mkdirs(AT_FDCWD, j->tools, 0755, NULL);
 	if (r == 0)
-		r = write_event(j, err);
-	if (r == 0)
-		r = write_key(j, err);
+		r = fill_temp(j, err);
 	return r < 0 ? err_wrap(err, r, "prepare the work directory '%s'", j->work) : 0;
 }

@@ -54,6 +54,9 @@ int effects_create_files(struct job *j, struct record *r, struct err *err)
 {
 	(void)r;
 	char id[37];
+	int restored = job_restore_temp(j, err);
+	if (restored < 0)
+		return restored;
 	rand_uuid4(id);
 	for (size_t i = 0; i < ARRAY_SIZE(command_files); i++) {
 		const char *key = command_files[i].key;

@@ -2,6 +2,7 @@
 
 #include "agent/expr/expr.h"
 #include "agent/service/wire.h"
+#include "base/secret/leaves.h"
 #include "base/secret/base64.h"
 #include "base/core/log.h"
 
@@ -94,8 +95,10 @@ void message_mask(const json_t *message, struct mask *mask)
 	json_object_foreach(wire_get(message, "variables"), name, variable)
 	{
 		const char *value = wire_string(variable, "value");
-		if (value != NULL && wire_bool(variable, "isSecret", false) && !is_switch(name))
-			mask_add(mask, value, strlen(value));
+		if (value == NULL || !wire_bool(variable, "isSecret", false) || is_switch(name))
+			continue;
+		mask_add(mask, value, strlen(value));
+		mask_add_leaves(mask, value, strlen(value));
 	}
 	json_array_foreach(wire_get(message, "mask"), i, hint)
 	{

@@ -219,6 +219,8 @@ const char *job_setting(const struct job *j, const char *name); /* of the listen
 
 /* ---- directories.c ---- */
 int job_make_directories(struct job *j, struct err *err);
+/* Makes again what a step removed of RUNNER_TEMP: places and files that each step needs. */
+int job_restore_temp(struct job *j, struct err *err);
 
 /* ---- setup.c ---- */
 /* "Set up job". */

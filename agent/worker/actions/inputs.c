@@ -2,6 +2,8 @@
 #include "agent/worker/actions/use.h"
 #include "agent/worker/containers/containers.h"
 
+#include <strings.h>
+
 enum { NAMES_MAX = 8000 };
 
 static void add_name(struct str *names, const char *name)
@@ -9,13 +11,23 @@ static void add_name(struct str *names, const char *name)
 	str_appendf(names, "%s'%s'", names->len > 0 ? ", " : "", name);
 }
 
-static void warn_of_unknown(struct job *j, struct record *r, const json_t *declared, const json_t *given)
+/* Docker actions take these without declaring them. */
+static bool is_dockers(const struct action_manifest *m, const char *name)
 {
+	return m->kind == MANIFEST_DOCKER && (strcasecmp(name, "args") == 0 || strcasecmp(name, "entryPoint") == 0);
+}
+
+static void warn_of_unknown(struct job *j, struct record *r, const struct action_manifest *m, const json_t *given)
+{
+	const json_t *declared = m->inputs;
 	_cleanup_(str_done) struct str unknown = STR_INIT(NAMES_MAX), valid = STR_INIT(NAMES_MAX);
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)given, name,
-	                    value) if (expr_member(declared, name, strlen(name)) == NULL) add_name(&unknown, name);
+	json_object_foreach((json_t *)(uintptr_t)given, name, value)
+	{
+		if (expr_member(declared, name, strlen(name)) == NULL && !is_dockers(m, name))
+			add_name(&unknown, name);
+	}
 	if (unknown.len == 0)
 		return;
 	json_object_foreach((json_t *)(uintptr_t)declared, name, value) add_name(&valid, name);
@@ -54,8 +66,8 @@ int use_inputs(struct job *j, struct record *r, const struct use *u, const json_
 	json_t *input;
 	scope.expr.contexts = contexts;
 	scope.file_table = m->file_table;
-	if (u->own == NULL && r->stage == STAGE_MAIN)
-		warn_of_unknown(j, r, m->inputs, given);
+	if (r->stage == STAGE_MAIN)
+		warn_of_unknown(j, r, m, given);
 	json_object_foreach(m->inputs, name, input)
 	{
 		int e = add_default(j, r, name, input, inputs, &scope, err);

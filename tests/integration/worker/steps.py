@@ -364,6 +364,26 @@ class Steps(unittest.TestCase):
         self.assertRegex(run.messages("none")[0][1], r"^An error occurred trying to start process '/usr/bin/bash' with working "
                                                      r"directory '/.*/not/there'\. No such file or directory$")
 
+    def test_a_step_that_removes_the_temporary_directory_fails_no_later_one(self):
+        run = self.house.run('''
+            - {name: removes, run: 'rm -rf "$RUNNER_TEMP"'}
+            - {name: goes on, id: later, run: 'test -s "$GITHUB_EVENT_PATH" && echo said=yes >> "$GITHUB_OUTPUT"'}
+            - {name: knows, run: 'echo "${{ steps.later.outputs.said }}"'}
+        ''')
+        self.assertEqual(run.conclusion, "success")
+        self.assertIn("yes", run.lines("knows"))
+
+    def test_what_an_action_of_the_workspace_does_not_declare_is_told(self):
+        run = self.house.run('''
+            - run: |
+                mkdir -p own
+                echo 'name: own' > own/action.yml
+                echo 'inputs: {known: {}}' >> own/action.yml
+                echo 'runs: {using: composite, steps: [{run: echo, shell: sh}]}' >> own/action.yml
+            - {name: own, uses: ./own, with: {known: 1, other: 2}}
+        ''')
+        self.assertEqual(run.messages("own"), [("warning", "Unexpected input(s) 'other', valid inputs are ['known']")])
+
     def test_wrong_values_of_a_step_are_told_as_by_the_official_runner(self):
         run = self.house.run('''
             - name: env

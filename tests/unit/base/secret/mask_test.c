@@ -1,5 +1,5 @@
 #include "unit/cmocka_all.h"
-#include "base/secret/mask.h"
+#include "base/secret/leaves.h"
 #include "base/core/shown.h"
 
 #include <stdio.h>
@@ -263,6 +263,28 @@ static void an_expression_sees_each_line_by_itself(void **state)
 	}
 }
 
+static void values_in_a_document_are_covered_unless_they_are_short(void **state)
+{
+	(void)state;
+	static const char *const documents[] = {
+		"{\"a\":\"inner-leaf-1\",\"b\":[{\"c\":\"deep\\tleaf-2\"},12345678],\"type\":\"root\",\"on\":true}",
+		"a: inner-leaf-1\nb:\n  - c: \"deep\\tleaf-2\"\n  - 12345678\ntype: root\non: true\n",
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(documents); i++) {
+		_cleanup_(mask_freep) struct mask *m = mask_new();
+		mask_add_leaves(m, documents[i], strlen(documents[i]));
+		assert_string_equal(masked(m, "xinner-leaf-1 deep\tleaf-2 deep\\tleaf-2 12345678 root true"),
+		                    "x*** *** *** *** root true");
+	}
+	static const char *const plain[] = {"correct horse battery", "-----BEGIN KEY-----\nabcdefgh\n",
+	                                    "{\"a\": \"unclosed", "[", ""};
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
+		_cleanup_(mask_freep) struct mask *m = mask_new();
+		mask_add_leaves(m, plain[i], strlen(plain[i]));
+		assert_string_equal(masked(m, "horse battery abcdefgh unclosed"), "horse battery abcdefgh unclosed");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +302,7 @@ int main(void)
 		cmocka_unit_test(random_texts_agree_with_the_definition),
 		cmocka_unit_test(lines_given_together_are_covered_as_each_alone),
 		cmocka_unit_test(an_expression_sees_each_line_by_itself),
+		cmocka_unit_test(values_in_a_document_are_covered_unless_they_are_short),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
