@@ -331,6 +331,12 @@ static void check_first_exit(enum deployment_state state, bool fenced_possible)
 	}
 }
 
+/* What the journal waits for, or begins again, costs no deployment: connections that break, answers that are lost, a crash of the server. */
+static bool journal_met_a_fault(void)
+{
+	return world->journal_failed || world->store.faults > 2;
+}
+
 static bool met_a_fault(void)
 {
 	const struct rates *r = &world->sc.rates;
@@ -339,7 +345,7 @@ static bool met_a_fault(void)
 	               0 ||
 	       r->denied > 0 || world->sc.refused_from_gate > 0 || r->journal_full > 0 || r->journal_io > 0 ||
 	       world->person_came || world->sc.contender != CONTENDER_NONE || world->sc.hold ||
-	       world->sc.baseline_sick || world->sc.api_faults || world->store.faults > 0;
+	       world->sc.baseline_sick || world->sc.api_faults || journal_met_a_fault();
 }
 
 /* Nothing failed: then nothing is a reason to take it back. */
@@ -348,14 +354,17 @@ static void check_plain(enum deployment_state state)
 	const struct scenario *sc = &world->sc;
 	bool cause = world->cancels > 0 || sc->real || sc->job || (sc->has_gate && sc->gate != GATE_PASSES);
 	if (!cause && !met_a_fault() && state != DEPLOYMENT_COMMITTED)
-		sim_violation("nothing failed, and it is %s: %s", deployment_state_name(state), world->first.reason);
+		sim_violation("nothing failed%s, and it is %s: %s",
+		              world->store.faults > 0 ? " but the journal's connection" : "",
+		              deployment_state_name(state), world->first.reason);
 }
 
 /* A cancel that met no other fault: all is taken back, at once, and the exit code says so. */
 static void check_cancel(enum deployment_state state)
 {
 	const struct outcome *f = &world->first;
-	if (world->cancels == 0 || world->stops > 0 || met_a_fault() || !f->ended || f->id[0] == '\0')
+	if (world->cancels == 0 || world->stops > 0 || met_a_fault() || world->store.faults > 0 || !f->ended ||
+	    f->id[0] == '\0')
 		return;
 	if (f->status == 4 || state == DEPLOYMENT_HELD)
 		sim_violation("cancelled once, and the end is %d (%s): %s", f->status, deployment_state_name(state),

@@ -296,8 +296,14 @@ int main(int argc, char **argv)
 		}
 	}
 	run_share(from, seeds, 0, jobs, until_found, until_found ? 1 : most);
-	while (wait(NULL) > 0)
-		;
+	int status;
+	bool all_ended = true;
+	while (wait(&status) > 0)
+		all_ended = all_ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	if (!all_ended) {
+		fprintf(stderr, "a job came to no end of its own\n");
+		return 3;
+	}
 	if (until_found) {
 		if (totals->violations == 0)
 			printf("not found in %" PRIu64 " seeds\n", seeds);

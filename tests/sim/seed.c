@@ -199,6 +199,7 @@ static void roll_back(int machine)
 		world->faults_on = true;
 		bool ended_itself = sim_run_alone(ROLE_ROLLBACK, machine, false);
 		world->faults_on = false;
+		sim_store_calm();
 		world->generation++;
 		if (!ended_itself)
 			sim_run_alone(ROLE_RECOVER, machine, true);
@@ -298,6 +299,7 @@ bool sim_run_seed(uint64_t seed, uint32_t drop)
 		recoveries(lost, !ended_itself);
 	if (!world->violation[0])
 		settle(lost);
+	sim_store_calm();
 	return world->violation[0] == '\0';
 }
 

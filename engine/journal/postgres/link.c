@@ -125,10 +125,11 @@ static const struct {
              {"42501", ERR_PERMISSION},
              {"28", ERR_AUTH}};
 
-/* Two transactions in each other's way: the server ended one of them, which may begin again. */
+/* Two transactions in each other's way: the server ended one of them, which may begin again. The other one may be our own, on a connection that
+ * broke without a word to the server: it lets go of the row within half a minute. */
 static bool is_in_the_way(const char *state)
 {
-	return strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0;
+	return strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 || strcmp(state, "55P03") == 0;
 }
 
 static int failed(struct postgres_link *l, const PGresult *result, struct err *err)
