@@ -1,7 +1,7 @@
 #!/bin/sh
-# packages.sh build|run|stack|pipeline|fleet|homelab|test|static|image: installs the Debian packages that are missing for building davit, for the quickstart,
-# for the examples with a Compose stack, with a whole pipeline, with two machines and with a homelab, for the tests, or for the static programs and the
-# image (packaging/). With sudo when not root. On another distribution it names the packages and stops.
+# packages.sh build|run|stack|pipeline|fleet|homelab|scaleway|vps|test|static|image: installs the Debian packages that are missing for building davit, for the
+# quickstart, for the examples with a Compose stack, with a whole pipeline, with two machines and of infrastructure, for the tests, or for the static programs and
+# the image (packaging/). With sudo when not root. On another distribution it names the packages and stops.
 set -eu
 
 build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 libcurl4-openssl-dev libjansson-dev libyaml-dev
@@ -30,11 +30,11 @@ run) wanted=$run ;;
 stack) wanted=$stack ;;
 pipeline) wanted=$pipeline ;;
 fleet) wanted=$fleet ;;
-homelab) wanted=$homelab ;;
+homelab | scaleway | vps) wanted=$homelab ;;
 test) wanted=$test ;;
 static) wanted=$static ;;
 image) wanted=$image ;;
-*) echo "usage: packages.sh build|run|stack|pipeline|fleet|homelab|test|static|image" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|run|stack|pipeline|fleet|homelab|scaleway|vps|test|static|image" >&2; exit 2 ;;
 esac
 wanted=$(echo $wanted)
 
@@ -141,7 +141,7 @@ fetch_openapi() {
 }
 
 wants_openapi= wants_compose= wants_expressions= wants_toolkit= wants_parser= wants_services=
-if { [ "$1" = test ] || [ "$1" = stack ] || [ "$1" = homelab ]; } && ! compose_is_there; then wants_compose=yes; fi
+case $1 in test | stack | homelab | scaleway | vps) compose_is_there || wants_compose=yes ;; esac
 if [ "$1" = test ] && [ ! -d "$expressions" ]; then wants_expressions=yes; fi
 if [ "$1" = test ] && [ ! -d "$toolkit/node_modules" ]; then wants_toolkit=yes; fi
 if [ "$1" = test ] && [ ! -d "$parser/node_modules" ]; then wants_parser=yes; fi

@@ -69,13 +69,17 @@ wait_for() {   # wait_for SECONDS WHAT COMMAND…: until COMMAND succeeds
 }
 
 # ---- a server, a forge, an agent --------------------------------------------------------------------------------------
-start_sshd() {   # start_sshd [LINE…]: further lines of its configuration; sets ssh_port, user, host_key
-  say "A throwaway sshd: the server to deploy to"
+make_keys() {   # sets ssh_port, user, host_key; the login key is $work/ssh/login_key
   ssh_port=$(free_port) user=$(id -un)
   mkdir -p "$work/server/base" "$work/ssh"
   chmod 700 "$work/ssh"
   ssh-keygen -q -t ed25519 -N '' -C host -f "$work/ssh/host_key"
   ssh-keygen -q -t ed25519 -N '' -C login -f "$work/ssh/login_key"
+  host_key=$(ssh-keygen -lf "$work/ssh/host_key.pub" | cut -d' ' -f2)
+}
+start_sshd() {   # start_sshd [LINE…]: further lines of its configuration; sets ssh_port, user, host_key
+  say "A throwaway sshd: the server to deploy to"
+  make_keys
   cp "$work/ssh/login_key.pub" "$work/ssh/authorized_keys"
   cat >"$work/ssh/config" <<END
 Port $ssh_port
@@ -95,7 +99,6 @@ END
   /usr/sbin/sshd -D -f "$work/ssh/config" -E "$work/sshd.log" &
   pids+=($!)
   wait_for 10 "the start of sshd" test -s "$work/ssh/sshd.pid"
-  host_key=$(ssh-keygen -lf "$work/ssh/host_key.pub" | cut -d' ' -f2)
   echo "listening on 127.0.0.1:$ssh_port, host key $host_key"
 }
 start_forge() { start_forge_with -- "$@"; }   # start_forge [NAME=VALUE…]: variables of the repository demo/shop; sets forge

@@ -7,7 +7,7 @@
 
 Requests and answers are checked against the published schema where the contracts are at hand (scaleway_schema.py). A start, a stop, the making and
 the growth of a volume take `task_s` and are told by the state of their object only: the task of an answer is of no use, as in the service. Lists come in
-pages of at most `page`. Faults, each for one request of its kind:
+pages of at most `page`. IPs are of `network`. Faults, each for one request of its kind:
   lost   it is done, but the connection ends without a reply     away   the connection ends before anything is done
   late   the connection ends without a reply, and it is done a while afterwards
   500    an empty status 500, nothing is done                    429    too fast: nothing is done (429 N: Retry-After: N)
@@ -33,9 +33,9 @@ CREATE_IP, CREATE_VOLUME, PATCH_VOLUME = "POST /instance/v1/zones/{zone}/ips", "
 
 
 class Scaleway:
-    def __init__(self, task_s=0.05, page=50, quota=20, may_write=True):
+    def __init__(self, task_s=0.05, page=50, quota=20, may_write=True, network="51.15.0"):
         self.task_s, self.page, self.quota, self.may_write = task_s, page, quota, may_write
-        self.project, self.zone = PROJECT, ZONE
+        self.project, self.zone, self.network = PROJECT, ZONE, network
         self.lock = threading.RLock()
         self.servers, self.volumes, self.local_volumes, self.snapshots, self.ips, self.groups, self.data = {}, {}, {}, {}, {}, {}, {}
         self.requests, self.faults, self.pending, self.wrong = [], [], [], []

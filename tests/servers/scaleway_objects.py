@@ -373,7 +373,7 @@ def get_ip(c, given, query, body):
 
 def create_ip(c, given, query, body):
     kind, number = body.get("type", "routed_ipv4"), len(c.ips) + 1
-    ip = {"id": new_id(), "address": f"51.15.0.{number}" if kind == "routed_ipv4" else None, "prefix": None if kind == "routed_ipv4" else f"2001:bc8:1:{number:x}::/64",
+    ip = {"id": new_id(), "address": f"{c.network}.{number}" if kind == "routed_ipv4" else None, "prefix": None if kind == "routed_ipv4" else f"2001:bc8:1:{number:x}::/64",
           "reverse": None, "server": None, "organization": c.project, "project": body["project"], "zone": c.zone, "type": kind, "state": "detached",
           "tags": body.get("tags", []), "ipam_id": new_id()}
     c.ips[ip["id"]] = ip

@@ -8,6 +8,7 @@
 Sshd(accounts={"deploy": Account(...)}) gives it accounts of its own with PAM, passwords and sudo, in a private mount
 namespace over bind-mounted passwd, shadow, group and sudoers; that needs root (Sshd.can_have_accounts()). Sshd(disk="1m")
 gives it a small file system, as FOLDER/disk, which only it sees (Sshd.can_have_disk()). Sshd(network=Network()) listens in that namespace.
+Sshd(address=…) listens at another loopback address; lets_in: lines of authorized_keys in place of its own login key.
 
 As a program it prints one JSON object and runs until its standard input closes:
     sshd.py [--host-keys ed25519,ecdsa,rsa] [--option 'MaxSessions 1']… [--account NAME:PASSWORD[:SUDOERS RULE]]… [--disk 1m]
@@ -60,7 +61,7 @@ def _children():
 
 
 class Sshd:
-    def __init__(self, folder=None, host_keys=("ed25519",), options=(), accounts=None, port=None, disk=None, network=None):
+    def __init__(self, folder=None, host_keys=("ed25519",), options=(), accounts=None, port=None, disk=None, network=None, address="127.0.0.1", lets_in=None):
         self._own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="davit-sshd-")
         self.user = pwd.getpwuid(os.geteuid()).pw_name
@@ -70,7 +71,7 @@ class Sshd:
         self.port = port
         self.disk = disk
         self.network = network
-        self.address = network.address if network else "127.0.0.1"
+        self.address = network.address if network else address
         os.chmod(self.folder, 0o755)
         for kind in host_keys:
             self._keygen(kind, self._path(f"host_{kind}"))
@@ -78,6 +79,9 @@ class Sshd:
         self.key = self._path("user_key")
         self._keygen("ed25519", self.key)
         shutil.copy(self.key + ".pub", self._path("authorized_keys"))
+        if lets_in is not None:
+            with open(self._path("authorized_keys"), "w") as f:
+                f.write(lets_in)
         os.chmod(self._path("authorized_keys"), 0o644)
         self.host_key = self.fingerprint(host_keys[0])
         self.host_key_line = self.key_line(host_keys[0])
@@ -86,7 +90,8 @@ class Sshd:
         return os.path.join(self.folder, name)
 
     def _keygen(self, kind, path):
-        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path], check=True)
+        if not os.path.exists(path):
+            subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path], check=True)
 
     def fingerprint(self, kind):
         out = subprocess.run(["ssh-keygen", "-lf", self._path(f"host_{kind}.pub")], check=True, capture_output=True, text=True)

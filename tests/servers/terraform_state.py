@@ -21,7 +21,8 @@ class StateServer:
         self.fail_writes, self.password = 0, password
         self.faults, self.away, self.on_kill, self.holder, self.other = [], False, None, None, None
         self.mutex = threading.Lock()
-        outer, places = self, {}
+        self.places = {}
+        outer, places = self, self.places
 
         class Handler(BaseHTTPRequestHandler):
             def body(self):
@@ -127,6 +128,12 @@ class StateServer:
 
     def resources(self):
         return sorted(f"{r['type']}.{r['name']}" for r in json.loads(self.state or b"{}").get("resources", []))
+
+    def all_resources(self):
+        """With `many`: path → the resources of its state."""
+        with self.mutex:
+            states = {path: json.loads(state) for path, (state, _) in self.places.items() if state}
+        return {path: sorted(f"{r['type']}.{r['name']}" for r in state["resources"]) for path, state in states.items()}
 
     def __enter__(self):
         self.thread.start()

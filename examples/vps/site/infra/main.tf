@@ -1,12 +1,11 @@
 terraform {
-  backend "s3" {
-    bucket       = "example-state"
-    key          = "vps"
-    region       = "eu-west-3"
-    use_lockfile = true
-  }
+  backend "http" {}
 }
 variable "environment" { type = string }
 resource "terraform_data" "name" {
   input = "${var.environment}.example.com"
+}
+resource "terraform_data" "bucket" {
+  input            = "${var.environment}-uploads"
+  triggers_replace = ["eu-west-3"]
 }
