@@ -28,7 +28,8 @@ struct machine_kind {
 	/* Printed and kept with the former contents before the first change; NULL: nothing is. */
 	const char *before;
 	bool by_anyone; /* whoever the target's user is; else root */
-	bool by_owner;  /* done by the user with whose name the id begins ("deploy:…"), not by the target's */
+	char of_user;  /* an id with it is of the user before it ("deploy/…"), who may do it too; 0: there are none */
+	bool by_owner; /* done by the user with whose name the id begins ("deploy:…"), not by the target's */
 	int64_t timeout_ms;
 	/* A member that a change which failed or was interrupted leaves as it happens ("state"); NULL: none. */
 	const char *passing;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """systemd_unit of apply, with a systemd of its own as process 1 (tests/servers/systemd_root.py)."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -186,6 +187,104 @@ class Units(Case):
         sh(f"rm {UNIT}; ln -s {CONF} {UNIT}; systemctl daemon-reload")
         with Trial() as t:
             self.assert_says(self.apply(t, [self.unit()], code=2), "is a link")
+
+
+MINE = f"[Unit]\nDescription=mine\n[Service]\n{SAYS}ExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\n[Install]\nWantedBy=default.target\n"
+MY = "/home/deploy/.config/systemd/user/mine.service"
+
+
+class UnitsOfUsers(Case):
+    """Of a user whom nobody has logged in as, with a logind that lets users linger."""
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        sh("systemctl start dbus.socket systemd-logind.service")
+
+    def setUp(self):
+        sh("useradd -m -s /bin/sh deploy; usermod -p '*' deploy")
+        self.addCleanup(sh, "loginctl disable-linger deploy || :; systemctl stop user@$(id -u deploy).service; userdel -r deploy 2>/dev/null")
+
+    apply = Units.apply
+
+    @staticmethod
+    def unit(**more):
+        return {"systemd_unit": {"name": "mine.service", "scope": "user", "user": "deploy", "content": MINE, "enabled": True, "state": "started", **more}}
+
+    @staticmethod
+    def user(command):
+        return sh(f"u=$(id -u deploy); runuser -u deploy -- env XDG_RUNTIME_DIR=/run/user/$u {command}")
+
+    def shown(self, *names):
+        return self.user(f"systemctl --user show {' '.join('-p ' + n for n in names)} --value mine.service").split()
+
+    def world(self):
+        return sh("find /home/deploy -printf '%p %y %m %u %g %l\\n' | sort; cat " + MY + " 2>/dev/null || :; ls /var/lib/systemd/linger")
+
+    def test_a_unit_of_a_user_is_made_enabled_and_started_without_a_login_and_goes_again(self):
+        before, name = self.world(), "systemd_unit:deploy/mine.service"
+        with Trial() as t:
+            self.apply(t, [self.unit()], after=[FAIL], code=1)
+            self.assertEqual(self.world(), before)
+            self.assert_says(self.apply(t, [self.unit()], "--plan"), name)
+            self.assertEqual(self.world(), before)
+            self.apply(t, [self.unit(restart_on=["one"])])
+            self.assertEqual(self.shown("ActiveState", "UnitFileState", "NeedDaemonReload"), ["active", "enabled", "no"])
+            self.assertEqual(sh(f"stat -c %U {MY} /proc/{self.shown('MainPID')[0]}").split(), ["deploy", "deploy"])
+            self.assertEqual(os.listdir("/var/lib/systemd/linger"), ["deploy"])
+            made, process = self.world(), self.shown("MainPID")
+            self.assert_says(self.apply(t, [self.unit(restart_on=["one"])], "--plan"), "Nothing to change")
+            # A changed file restarts it, and an undo starts the former one.
+            self.apply(t, [self.unit(content=MINE.replace("1000", "2000"), restart_on=["two"])], after=[FAIL], code=1)
+            self.assertEqual((self.world(), self.shown("ActiveState")), (made, ["active"]))
+            self.assertNotEqual(self.shown("MainPID"), process)
+            # Seen without the user's manager too.
+            sh("systemctl stop user@$(id -u deploy).service")
+            self.assert_says(self.apply(t, [self.unit(restart_on=["one"])], "--plan", "--refresh", code=6), "state: \"stopped\" → \"started\"")
+            sh("systemctl start user@$(id -u deploy).service")
+            self.assert_says(self.apply(t, [], code=2), f"{name} left the desired state")
+            self.apply(t, [], allow=[name], after=[FAIL], code=1)
+            self.assertEqual((self.world(), self.shown("ActiveState", "UnitFileState")), (made, ["active", "enabled"]))
+            self.apply(t, [], allow=[name])
+            self.assertFalse(os.path.lexists(MY))
+            self.assertEqual(self.shown("LoadState", "ActiveState"), ["not-found", "inactive"])
+
+    def test_a_user_is_made_with_a_unit_and_goes_with_it_when_it_fails(self):
+        unit = self.unit(user="other", depends_on=["user:other"])
+        with Trial() as t:
+            self.apply(t, [{"user": {"name": "other", "shell": "/bin/sh"}}, unit], after=[FAIL], code=1)
+            self.assertEqual(sh("getent passwd other || :; ls -d /home/other 2>/dev/null || :; ls /var/lib/systemd/linger"), "")
+
+    def test_the_user_itself_needs_no_root_and_another_one_is_refused(self):
+        with Sshd() as server, Trial() as t:
+            target = server.target()
+            target["ssh"]["user"] = "deploy"
+            os.makedirs(t.base)
+            os.chmod(os.path.dirname(t.base), 0o755)
+            shutil.chown(t.base, "deploy")
+            before = self.world()
+            self.apply(t, [self.unit()], target=target, after=[FAIL], code=1)
+            self.assertEqual(self.world(), before)
+            self.apply(t, [self.unit()], target=target)
+            self.assertEqual(self.shown("ActiveState", "UnitFileState"), ["active", "enabled"])
+            self.assert_says(self.apply(t, [self.unit(), self.unit(user="nobody")], target=target, code=2), "is of another user than 'web' is reached as")
+            self.assert_says(self.apply(t, [Units.unit()], target=target, code=2), "need root on 'web'")
+
+    def test_links_of_the_user_lead_root_nowhere(self):
+        with Trial() as t:
+            self.user("mkdir -p /home/deploy/.config/systemd/user")
+            self.user(f"ln -s /etc/shadow {MY}")
+            self.assert_says(self.apply(t, [self.unit(state="stopped", enabled=False)], code=2), "is a link")
+            self.user("rm -r /home/deploy/.config/systemd/user")
+            self.user("ln -s /etc/systemd/system /home/deploy/.config/systemd/user")
+            self.apply(t, [self.unit(state="stopped", enabled=False)], code=1)
+            self.assertFalse(os.path.lexists("/etc/systemd/system/mine.service"))
+
+    def test_what_cannot_be_is_refused_before_anything_changes(self):
+        for given, words in (({"scope": "user"}, "whose unit it is"), ({"user": "deploy"}, "without `scope: user`"), ({"scope": "users"}, "did you mean 'user'?"),
+                             ({"scope": "user", "user": "noone"}, "there is no user 'noone'")):
+            with Trial() as t:
+                self.assert_says(self.apply(t, [{"systemd_unit": {"name": "mine.service", "content": MINE, "state": "started", **given}}], code=2), words)
 
 
 if __name__ == "__main__":

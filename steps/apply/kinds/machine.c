@@ -23,9 +23,10 @@ static char *words_of(const struct resource_type *type, const struct resource *w
 	return type->words != NULL ? type->words(wanted, row) : xstrdup("");
 }
 
-static int need_root(const struct resource_call *x, const struct resource_type *type, struct err *err)
+static int need_root(const struct resource_call *x, const struct resource_type *type, const char *id, struct err *err)
 {
-	if (x->v->facts.is_root || machine_of(type)->by_anyone)
+	const struct machine_kind *kind = machine_of(type);
+	if (x->v->facts.is_root || kind->by_anyone || (kind->of_user != '\0' && strchr(id, kind->of_user) != NULL))
 		return 0;
 	return err_hint(err,
 	                err_set(err, ERR_PERMISSION, "resources of the kind %s need root on '%s'", type->choice.name,
@@ -67,7 +68,7 @@ int machine_resource_ahead(struct resource_call *x, const struct resource_sight 
 	}
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < count; i++)
-		r = asked > 0 ? need_root(x, sights[i].type, err) : 0;
+		r = asked > 0 ? need_root(x, sights[i].type, sights[i].id, err) : 0;
 	if (r == 0)
 		r = machine_look(x->v, seen, asked, err);
 	if (r < 0)
@@ -87,7 +88,7 @@ int machine_resource_look(struct resource_call *x, const struct resource_type *t
 	struct machine_sight seen = {.kind = machine_of(type), .id = id, .arg = words};
 	_cleanup_free_ char *name = name_in_found(&seen);
 	json_t *found = json_object_get(x->found, name);
-	int r = found == NULL ? need_root(x, type, err) : 0;
+	int r = found == NULL ? need_root(x, type, id, err) : 0;
 	if (r == 0 && found == NULL)
 		r = machine_look(x->v, &seen, 1, err);
 	if (r < 0)

@@ -1,4 +1,4 @@
-/* A unit of systemd: with a file from here, or one that a package brought. */
+/* A unit of systemd, the host's or a user's ("USER/NAME"): with a file from here, or one that a package brought. */
 #include "schemas/resources/systemd_unit.h"
 #include "base/secret/digest.h"
 #include "steps/apply/apply.h"
@@ -29,10 +29,27 @@ static bool has_content(const struct resource *r)
 	return in->content != NULL || in->source != NULL;
 }
 
+static bool is_users(const struct resource_systemd_unit *in)
+{
+	return in->scope == RESOURCE_SYSTEMD_UNIT_SCOPE_USER;
+}
+
+static char *id(const struct resource *r, const char *pointer, struct faults *faults)
+{
+	const struct resource_systemd_unit *in = r->in;
+	(void)pointer;
+	(void)faults;
+	return is_users(in) ? xasprintf("%s/%s", in->user != NULL ? in->user : "", in->name) : xstrdup(in->name);
+}
+
 static void validate(const struct resource *r, const struct resource_faults *f)
 {
 	const struct resource_systemd_unit *in = r->in;
 	const struct content content = content_of(r);
+	if (is_users(in) != (in->user != NULL))
+		resource_fault(f, r, is_users(in) ? "scope" : "user",
+		               is_users(in) ? "`user` says whose unit it is"
+		                            : "it is a unit of the host without `scope: user`");
 	if (strstr(in->name, "@.") != NULL)
 		resource_fault(f, r, "name",
 		               "'%s' is a template, which nobody starts: it is a `file`, and `NAME@INSTANCE` the unit",
@@ -89,11 +106,16 @@ static bool is_ours(const struct resource_call *x)
 	return x->wanted != NULL ? has_content(x->wanted) : json_get_string(x->row, "file") != NULL;
 }
 
-static int look(struct resource_call *x, const char *id, json_t **ret, struct err *err)
+static int look(struct resource_call *x, const char *name, json_t **ret, struct err *err)
 {
-	int r = machine_resource_look(x, &resource_systemd_unit, id, ret, err);
+	int r = machine_resource_look(x, &resource_systemd_unit, name, ret, err);
 	if (r < 0)
 		return r;
+	if (json_get_string(json_object_get(*ret, "notes"), "stranger") != NULL)
+		return err_hint(err,
+		                err_set(err, ERR_PERMISSION, "'%s' is of another user than '%s' is reached as", name,
+		                        x->v->name),
+		                "log in as that user, or as root");
 	/* Nobody knows whether it is there: a row must not be forgotten for that. */
 	if (json_get_string(json_object_get(*ret, "notes"), "nosystemd") != NULL)
 		return err_set(err, ERR_REFUSED, "systemd does not run on '%s'", x->v->name);
@@ -113,6 +135,11 @@ static int check_there(const struct resource_call *x, const struct resource *r, 
 	if (json_get_string(notes, "masked") != NULL)
 		return err_hint(err, err_set(err, ERR_REFUSED, "'%s' on '%s' is masked", r->id, x->v->name),
 		                "somebody does not want it to run; systemctl unmask %s", r->id);
+	if (json_get_string(notes, "nouser") != NULL && r->need_count == 0)
+		return err_hint(err,
+		                err_set(err, ERR_NOT_FOUND, "there is no user '%s' on '%s'",
+		                        ((const struct resource_systemd_unit *)r->in)->user, x->v->name),
+		                "one of this desired state is named in `depends_on` too");
 	if (has_content(r) && link != NULL)
 		return err_set(err, ERR_REFUSED, "'%s' on '%s' is a link: it is not followed", link, x->v->name);
 	if (has_content(r) && json_get_string(notes, "big") != NULL)
@@ -244,6 +271,7 @@ const struct resource_type resource_systemd_unit = {
 	.space = "systemd_unit",
 	.what = "unit",
 	.by_key = true,
+	.id = id,
 	.validate = validate,
 	.check = check,
 	.ahead = machine_resource_ahead,
