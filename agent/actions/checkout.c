@@ -49,9 +49,9 @@ static const char *text_of(const struct deciding *d, const char *wanted)
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)d->given, name, value) if (strcasecmp(name, wanted) == 0 &&
-	                                                                    json_is_string(value))
-		return json_string_value(value);
+	json_object_foreach((json_t *)(uintptr_t)d->given, name,
+	                    value) if (strcasecmp(name, wanted) == 0 &&
+	                               json_is_string(value)) return json_string_value(value);
 	return NULL;
 }
 
@@ -225,10 +225,9 @@ static void look_for_forks(struct deciding *d)
 {
 	const char *repository = text_of(d, "repository"), *ref = text_of(d, "ref"),
 		   *allowed = text_of(d, "allow-unsafe-pr-checkout");
-	bool trusted =
-		strcmp(d->job->event, "pull_request_target") == 0 || strcmp(d->job->event, "workflow_run") == 0;
-	bool chosen = (ref != NULL && ref[0] != '\0') || (repository != NULL && repository[0] != '\0' &&
-	                                                  strcasecmp(repository, d->job->repository) != 0);
+	bool trusted = strcmp(d->job->event, "pull_request_target") == 0 || strcmp(d->job->event, "workflow_run") == 0;
+	bool chosen = (ref != NULL && ref[0] != '\0') ||
+	              (repository != NULL && repository[0] != '\0' && strcasecmp(repository, d->job->repository) != 0);
 	bool let = d->major >= GUARDED && allowed != NULL && is_true(allowed);
 	if (trusted && chosen && !let)
 		refuse(d, repository != NULL && repository[0] != '\0' ? "repository" : "ref",

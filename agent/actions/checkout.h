@@ -10,8 +10,8 @@ struct checkout_job {
 	const char *repository, *event, *server_url, *workspace;
 };
 struct checkout_inputs {
-	json_t *step;       /* those of our own step `checkout`, name → text */
-	char *below;        /* the work area's path in the workspace, normalized; NULL: it leads out of it, which the step refuses */
+	json_t *step; /* those of our own step `checkout`, name → text */
+	char *below; /* the work area's path in the workspace, normalized; NULL: it leads out of it, which the step refuses */
 	const char *token;  /* borrowed from `given`; NULL: the job's own */
 	bool cleans, keeps; /* the token stays for later steps (`persist-credentials`) */
 };

@@ -13,7 +13,7 @@
 enum {
 	DAY_MS = 24 * 3600 * 1000,
 	REFUSED_MS = 15 * 60 * 1000, /* while a registration waits for a newer one */
-	LEAST_MS = 60 * 1000,     /* between two questions, whoever asks */
+	LEAST_MS = 60 * 1000,        /* between two questions, whoever asks */
 	TIMEOUT_MS = 30000,
 	KEY_MAX = 16 << 10,
 };
@@ -153,8 +153,7 @@ static void ask(struct listener *l)
 
 void version_timer(struct listener *l, int64_t now_ms)
 {
-	if (l->version.due_ms != 0 && now_ms >= l->version.due_ms && !l->stopping &&
-	    !call_is_running(&l->version.call))
+	if (l->version.due_ms != 0 && now_ms >= l->version.due_ms && !l->stopping && !call_is_running(&l->version.call))
 		ask(l);
 }
 

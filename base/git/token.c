@@ -21,8 +21,8 @@ static const char header_start[] = "AUTHORIZATION: ";
 static const char file_start[] = "git-credentials-", file_end[] = ".config";
 
 struct place {
-	int git;              /* .git */
-	char path[PATH_MAX];  /* of its configuration, for libgit2, which takes paths only */
+	int git;             /* .git */
+	char path[PATH_MAX]; /* of its configuration, for libgit2, which takes paths only */
 	git_config *config;
 };
 
@@ -32,7 +32,7 @@ static void place_done(struct place *p)
 	closep(&p->git);
 }
 
-/* The configuration is a file of its own, of this area alone: else somebody has led it elsewhere. */
+/* The configuration is a file: else somebody has led it elsewhere. */
 static int find(const struct git_token *t, struct place *p, struct err *err)
 {
 	struct stat st;
@@ -45,8 +45,9 @@ static int find(const struct git_token *t, struct place *p, struct err *err)
 		return p->git;
 	if (fstatat(p->git, "config", &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return err_errno(err, errno, "look at the configuration of the work area");
-	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size > CONFIG_MAX)
-		return err_set(err, ERR_INVALID, "the configuration of the work area is not a file of its own, or larger than %d MiB",
+	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX)
+		return err_set(err, ERR_INVALID,
+		               "the configuration of the work area is not a file, or larger than %d MiB",
 		               CONFIG_MAX >> 20);
 	char link[64];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->git);
@@ -125,7 +126,8 @@ static int delete_keys(git_config *config, const struct strv *keys, const char *
 
 static int clear_config(git_config *config, struct strv *files)
 {
-	struct strv keys _cleanup_(strv_done) = {0}, headers _cleanup_(strv_done) = {0}, values _cleanup_(strv_done) = {0};
+	struct strv keys _cleanup_(strv_done) = {0}, headers _cleanup_(strv_done) = {0},
+			 values _cleanup_(strv_done) = {0};
 	int r = find_keys(config, "^includeif\\.gitdir:.*\\.path$", is_token_path, &keys, files);
 	if (r == 0)
 		r = find_keys(config, "^http\\..*\\.extraheader$", is_token_header, &headers, &values);

@@ -289,6 +289,8 @@ static int run_natively(struct job *j, struct record *r, struct stand_in *s, con
 	*ret = step_end_of_process(j, r, end, status);
 	if (*ret == RESULT_SUCCEEDED)
 		e = keep_token(j, r, s, in, err);
+	if (e < 0)
+		*ret = RESULT_FAILED;
 	expect_post(j, r, s);
 	return e;
 }

@@ -11,6 +11,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+from bench.native_checkout import provide
 from servers.runner import Job
 from servers.worker import REPOSITORY, House
 
@@ -237,6 +238,41 @@ runs:
         self.assertIn("AUTHORIZATION: basic ***", run.log("inner"))
         self.assertIn("post of the action", run.lines("Post inner"))
         self.assertEqual((self.left(), self.left("in")), ([], []))
+
+    @unittest.skipUnless(shutil.which("node"), "node is not installed")
+    def test_the_work_area_is_as_git_s_own_commands_leave_it(self):
+        """Those that the action runs, in their order (tests/bench/native_checkout.py), or the action itself, where DAVIT_CHECKOUT_ACTION names a clone."""
+        provide(self.house)
+        looks = """
+            - {name: co, id: co, uses: actions/checkout@v4}
+            - name: area
+              run: |
+                git symbolic-ref HEAD
+                git for-each-ref --format='%(objectname) %(refname) %(upstream)'
+                git config --local --list | grep -v -e core.sparsecheckout -e extensions. | sort
+                git ls-files -s
+                git status --porcelain --ignored
+                git rev-parse --is-shallow-repository
+                git log --format=%H%d
+                ls -lAR --time-style=+ -I .git | awk '{print $1, $5, $6, $7, $8}' | grep -v -e '^total'
+            - {name: config, if: always(), run: 'cat .git/config'}
+        """
+        files = {"a.txt": "a\n", "b/run.sh": "#!/bin/sh\n", "b/c/d.bin": "x" * 70000, ".gitattributes": "*.txt text\n"}
+        areas, after = [], []
+        for native in ("own,actions/checkout", "own"):
+            shutil.rmtree(self.workspace, ignore_errors=True)
+            worker = self.house.start(looks, settings={"native": native}, files=files)
+            run = self.house.finish(worker)
+            self.assertEqual(run.conclusion, "success", run.log("co") + run.log("area"))
+            sha, start = self.house.sha, run.lines("area").index("##[endgroup]") + 1
+            areas.append([line.replace(sha, "SHA") for line in run.lines("area")[start:] if "ci.yml" not in line])
+            after.append(self.git("config", "--local", "--list").splitlines())
+        self.assertEqual(areas[0], areas[1])
+        for line in ("refs/heads/main", "SHA refs/heads/main refs/remotes/origin/main", "SHA refs/remotes/origin/main ", "branch.main.merge=refs/heads/main",
+                     "gc.auto=0", "true"):
+            self.assertIn(line, areas[0])
+        self.assertIn(".extraheader=AUTHORIZATION: basic ***", "".join(areas[0]))
+        self.assertEqual(*[sorted(line for line in lines if "sparse" not in line and "extensions." not in line) for lines in after])
 
     def test_the_host_s_policy_decides_first(self):
         run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "acme/*"}, ends="failure")

@@ -31,9 +31,10 @@ static void tags_of_four_versions_are_known(void **state)
 		const char *ref;
 		int major;
 	} cases[] = {
-		{"v4", 4},    {"v4.2.2", 4}, {"v7", 7},  {"v5.0", 5},      {"v3", 0},   {"v8", 0},
-		{"v40", 0},   {"4", 0},      {"v", 0},   {"v4.", 0},       {"v4.x", 0}, {"v4.1.2.3", 0},
-		{"v4-beta", 0}, {"main", 0}, {NULL, 0},  {"11bd71901bbe5b1630ceea73d27597364c9af683", 0},
+		{"v4", 4},      {"v4.2.2", 4}, {"v7", 7},   {"v5.0", 5},
+		{"v3", 0},      {"v8", 0},     {"v40", 0},  {"4", 0},
+		{"v", 0},       {"v4.", 0},    {"v4.x", 0}, {"v4.1.2.3", 0},
+		{"v4-beta", 0}, {"main", 0},   {NULL, 0},   {"11bd71901bbe5b1630ceea73d27597364c9af683", 0},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		assert_int_equal(checkout_major(cases[i].ref), cases[i].major);

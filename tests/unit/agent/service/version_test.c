@@ -119,7 +119,8 @@ static void versions_are_compared_by_their_numbers(void **state)
 	assert_true(version_is_newer("2.336.1", "2.336.0"));
 	assert_false(version_is_newer("2.336.0", "2.336.0"));
 	assert_false(version_is_newer("2.9.0", "2.336.0"));
-	static const char *const none[] = {"", "2", "2.336", "2.336.0.1", "v2.336.0", "2.336.-1", "2.1234567.0", "2..0"};
+	static const char *const none[] = {"",         "2",        "2.336",       "2.336.0.1",
+	                                   "v2.336.0", "2.336.-1", "2.1234567.0", "2..0"};
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
 		assert_false(version_is_one(none[i]));
 	assert_false(version_is_one(NULL));
