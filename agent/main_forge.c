@@ -16,7 +16,7 @@
 
 struct options {
 	struct strv repos;
-	const char *listen, *ca_file, *port_file, *ready_fd, *state, *token, *secrets, *poll, *lease, *cancel,
+	const char *listen, *url, *ca_file, *port_file, *ready_fd, *state, *token, *secrets, *poll, *lease, *cancel,
 		*cache_size, *storage_size, *releases;
 	bool tls, verbose, remote, no_acknowledge, lines;
 };
@@ -65,6 +65,7 @@ static int run(struct options *o, struct err *err)
 	char host[64];
 	struct forge_config config = {.host = host,
 	                              .tls = o->tls,
+	                              .url = o->url,
 	                              .ca_file = o->ca_file,
 	                              .port_file = o->port_file,
 	                              .ready_fd = -1,
@@ -110,6 +111,8 @@ static int cmd_forge(int argc, char **argv)
 	         "serve this bare repository; without a name it is the directory's last two parts; may be repeated"},
 		{"listen", 0, CLI_TEXT, &o.listen, "ADDRESS:PORT",
 	         "where to listen (127.0.0.1:0; port 0 takes a free one)"},
+		{"url", 0, CLI_TEXT, &o.url, "URL",
+	         "what it says its address is, where clients reach it through something else"},
 		{"allow-remote", 0, CLI_FLAG, &o.remote, NULL, "let --listen be another address than loopback"},
 		{"tls", 0, CLI_FLAG, &o.tls, NULL, "speak TLS, with a certificate made at start"},
 		{"ca-file", 0, CLI_TEXT, &o.ca_file, "FILE", "write that certificate there, for clients"},

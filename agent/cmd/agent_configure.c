@@ -94,8 +94,7 @@ static int make_key(struct oauth_key **ret, struct str *pem, char **xml, struct 
 
 static struct http *open_http(struct err *err)
 {
-	struct http_config config = {.user_agent = wire_user_agent(),
-	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
+	struct http_config config = wire_http_config();
 	return http_new(&config, err);
 }
 

@@ -13,9 +13,10 @@
 #include <stdint.h>
 
 struct forge_config {
-	const char *host;         /* "127.0.0.1" */
-	int port;                 /* 0: a free one */
-	bool tls;                 /* with a certificate made at start */
+	const char *host; /* "127.0.0.1" */
+	int port;         /* 0: a free one */
+	bool tls;         /* with a certificate made at start */
+	const char *url; /* what it says its address is, where clients reach it through something else; NULL: its own */
 	const char *ca_file;      /* where that certificate is written for clients (--tls); NULL: nowhere */
 	const char *port_file;    /* gets the URL's port as text once it listens; NULL */
 	int ready_fd;             /* gets the URL and a line end; -1 */

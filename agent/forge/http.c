@@ -580,8 +580,9 @@ static int open_socket(struct forge *f, struct err *err)
 		return err_errno(err, errno, "listen on %s:%d", f->config.host, f->config.port);
 	f->config.port = ntohs(address.sin_port);
 	const char *scheme = f->config.tls ? "https" : "http";
-	f->base = xasprintf("%s://%s:%d", scheme, f->config.host, f->config.port);
-	f->server_url = strcmp(f->config.host, "127.0.0.1") == 0
+	f->base = f->config.url != NULL ? xstrdup(f->config.url)
+	                                : xasprintf("%s://%s:%d", scheme, f->config.host, f->config.port);
+	f->server_url = f->config.url == NULL && strcmp(f->config.host, "127.0.0.1") == 0
 	                        ? xasprintf("%s://forge.localhost:%d", scheme, f->config.port)
 	                        : xstrdup(f->base);
 	return take_fd(&fd);

@@ -355,6 +355,10 @@ static void renew_done(void *context, int result, struct http_response *response
 	if (r >= 0)
 		r = runservice_read_renewal(response, &j->locked_until_ms, &err);
 	if (r >= 0) {
+		/* By this machine's clock, which may be another time than the service's. */
+		int64_t theirs = http_date_ms(response);
+		if (theirs >= 0)
+			j->locked_until_ms -= theirs - clock_wall_ms();
 		j->renew_failures = 0;
 		j->renewed_token = false;
 		j->renew_due_ms = clock_mono_ms() + registration_pace(RENEW_MS);

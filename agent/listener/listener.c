@@ -282,8 +282,7 @@ static int prepare(struct listener *l, const struct listener_options *options, s
 		return err->code;
 	if (version_begin(l, err) < 0)
 		return err->code;
-	struct http_config config = {.user_agent = wire_user_agent(),
-	                             .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
+	struct http_config config = wire_http_config();
 	l->http = http_new(&config, err);
 	return l->http == NULL ? err->code : 0;
 }

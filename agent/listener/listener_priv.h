@@ -63,6 +63,7 @@ struct endpoint {
 	struct call call;
 	int64_t due_ms; /* monotonic; 0: not waiting */
 	char *token;
+	int64_t clock_ahead_ms;   /* the service's clock before this machine's, where it refused our time */
 	int64_t token_refresh_ms; /* monotonic; 0: until it is refused */
 	char *session;
 	char *left_session;           /* of an agent that was killed; deleted before a new one is made */

@@ -306,8 +306,9 @@ static void poll_done(void *context, int result, struct http_response *response,
 	}
 	if (result >= 0 && poll_ended(e, response, &err))
 		return;
-	/* A poll that the service held until our own limit is an empty one. */
-	if (r == ERR_TIMEOUT && clock_mono_ms() - e->poll_started_ms >= POLL_TIMEOUT_MS - 1000) {
+	/* A poll that the service held until our own limit is an empty one; one whose answer drips in is not. */
+	if (r == ERR_TIMEOUT && response->status == 0 &&
+	    clock_mono_ms() - e->poll_started_ms >= POLL_TIMEOUT_MS - 1000) {
 		endpoint_enter(e, STEP_POLL);
 		return;
 	}

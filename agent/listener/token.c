@@ -5,6 +5,7 @@
 #include "base/core/log.h"
 
 enum { RETRY_MS = 30000, CLOCK_FAILURES_MAX = 60 };
+#define CLOCK_AHEAD_MAX_MS (INT64_C(30) * 24 * 3600 * 1000)
 
 void endpoint_drop_token(struct endpoint *e)
 {
@@ -32,8 +33,8 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 	_cleanup_(str_done) struct str assertion = STR_SECRET_INIT(16 << 10), form = STR_SECRET_INIT(64 << 10);
 	int r = endpoint_load_key(e, &key, err);
 	if (r >= 0)
-		r = oauth_assertion(key, e->reg.client_id, e->reg.authorization_url, e->reg.pss, clock_wall_ms(),
-		                    &assertion, err);
+		r = oauth_assertion(key, e->reg.client_id, e->reg.authorization_url, e->reg.pss,
+		                    clock_wall_ms() + e->clock_ahead_ms, &assertion, err);
 	if (r < 0)
 		return r;
 	oauth_form(str_peek(&assertion), &form);
@@ -41,6 +42,17 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 	struct call_request q = {.url = xstrdup(url), .form = str_peek(&form)};
 	call_start(e->listener, c, &q, done, context);
 	return 0;
+}
+
+/* The service refused our time: its own is used for what is signed from now on. */
+static void follow_clock(struct endpoint *e, const struct http_response *response)
+{
+	int64_t theirs = http_date_ms(response), ahead = theirs - clock_wall_ms();
+	if (theirs < 0 || ahead > CLOCK_AHEAD_MAX_MS || ahead < -CLOCK_AHEAD_MAX_MS)
+		return;
+	e->clock_ahead_ms = ahead;
+	log_warning("listen", "%s: this machine's clock is %lld s %s the service's, whose time is used; set it",
+	            endpoint_place(e), (long long)(ahead < 0 ? -ahead : ahead) / 1000, ahead < 0 ? "before" : "behind");
 }
 
 enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct http_response *response,
@@ -53,6 +65,8 @@ enum oauth_result endpoint_token_read(struct endpoint *e, int result, struct htt
 	char *token = NULL;
 	int64_t life_ms = 0;
 	enum oauth_result how = oauth_read_answer(response, &token, &life_ms, err);
+	if (how == OAUTH_CLOCK)
+		follow_clock(e, response);
 	if (how != OAUTH_OK)
 		return how;
 	endpoint_drop_token(e);
@@ -85,6 +99,10 @@ static void token_done(void *context, int result, struct http_response *response
 	case OAUTH_CLOCK:
 		if (++e->clock_failures >= CLOCK_FAILURES_MAX) {
 			endpoint_end_with(e, LISTEN_TERMINATED, &err);
+			return;
+		}
+		if (e->clock_failures == 1 && e->clock_ahead_ms != 0) {
+			endpoint_get_token(e, e->after);
 			return;
 		}
 		break;

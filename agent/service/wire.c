@@ -8,6 +8,8 @@
 #include "agent/service/version.h"
 #include "base/core/clock.h"
 #include "base/core/rand.h"
+#include "base/net/url.h"
+#include "base/secret/mask.h"
 
 const char *wire_os(void)
 {
@@ -58,6 +60,45 @@ const char *wire_user_agent(void)
 	(void)snprintf(line, sizeof(line), "GitHubActionsRunner-linux-%s/%.23s davit/" DAVIT_VERSION, system,
 	               wire_runner_version());
 	return line;
+}
+
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+	return value != NULL && *value != '\0' ? value : NULL;
+}
+
+struct http_config wire_http_config(void)
+{
+	return (struct http_config){.user_agent = wire_user_agent(),
+	                            .client_cert = variable("DAVIT_CLIENT_CERT"),
+	                            .client_key = variable("DAVIT_CLIENT_KEY"),
+	                            .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
+}
+
+static void mask_password(struct mask *mask, const char *proxy)
+{
+	static const unsigned int forms[] = {0, CURLU_URLDECODE};
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
+	if (url == NULL || curl_url_set(url, CURLUPART_URL, proxy, CURLU_GUESS_SCHEME) != CURLUE_OK)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		char *password = net_url_part(url, CURLUPART_PASSWORD, forms[i]);
+		if (password != NULL) {
+			mask_add(mask, password, strlen(password));
+			explicit_bzero(password, strlen(password));
+		}
+		free(password);
+	}
+}
+
+void wire_mask_proxies(struct mask *mask)
+{
+	static const char *const names[] = {"http_proxy", "https_proxy", "all_proxy",
+	                                    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"};
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (variable(names[i]) != NULL)
+			mask_password(mask, variable(names[i]));
 }
 
 char *wire_url(const char *base, const char *name)

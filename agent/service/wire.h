@@ -18,6 +18,14 @@ const char *wire_arch(void); /* "X64", "ARM64", … */
 /* Starts with the known-good product token, followed by our name [1.6, 7.2]. Until the next call. */
 const char *wire_user_agent(void);
 
+/* For the client of every program that speaks to these services: our name, a client certificate ($DAVIT_CLIENT_CERT, with its key in
+ * $DAVIT_CLIENT_KEY or the same file), and whether nothing is verified (GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY) [7.4]. Until the next call. */
+struct http_config wire_http_config(void);
+
+/* Passwords of the proxies that the environment names, as they stand there and decoded [7.3]. */
+struct mask;
+void wire_mask_proxies(struct mask *mask);
+
 /* Base and relative name; a missing slash between them is added [5.1]. free() */
 char *wire_url(const char *base, const char *name);
 /* One value of a query or of a form, percent-encoded. */

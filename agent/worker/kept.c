@@ -227,7 +227,7 @@ static int deliver(const char *state, struct delivery *d)
 	struct err err = ERR_INIT;
 	char line[ERR_FRAME_SIZE];
 	bool failed = false;
-	struct http_config config = {.user_agent = wire_user_agent()};
+	struct http_config config = wire_http_config();
 	int result = (int)json_get_int(d->record, "result", RESULT_FAILED);
 	enum runservice_end end = RUNSERVICE_GONE;
 	if (clock_wall_ms() > json_get_int(d->record, "valid_until", 0) + SKEW_MS) {

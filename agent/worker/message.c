@@ -108,6 +108,7 @@ void message_mask(const json_t *message, struct mask *mask)
 			mask_regex(value, mask);
 	}
 	mask_endpoints(message, mask);
+	wire_mask_proxies(mask);
 	const char *token = message_variable(message, "system.github.token");
 	if (token != NULL && token[0] != '\0')
 		mask_basic_token(token, mask);

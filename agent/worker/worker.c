@@ -129,7 +129,7 @@ static void job_done(struct job *j)
 static int connect_services(struct job *j, struct err *err)
 {
 	wire_set_runner_version(job_setting(j, "version"));
-	struct http_config config = {.user_agent = wire_user_agent()};
+	struct http_config config = wire_http_config();
 	struct wait w = WAIT_INIT;
 	w.deadline_mono_ms = clock_mono_ms() + FIRST_LINE_MS;
 	j->http = http_new(&config, err);
