@@ -9,7 +9,7 @@ import time
 
 from harness import Case, rss_kib, run, until
 
-REGISTRATIONS, MINUTES = int(os.environ.get("DAVIT_MANY_REGISTRATIONS", "8")), float(os.environ.get("DAVIT_MANY_MINUTES", "0.1"))
+REGISTRATIONS, MINUTES = int(os.environ.get("DAVIT_MANY_REGISTRATIONS", "6")), float(os.environ.get("DAVIT_MANY_MINUTES", "0.1"))
 A_MINUTE, LATE_S, GROWTH_KIB = 50, 10, 1024
 JOB = """on: workflow_dispatch
 jobs:
