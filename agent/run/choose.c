@@ -76,16 +76,18 @@ static bool is_called(const char *file, const char *word)
 	return strcmp(file, word) == 0 || (strlen(word) == stem && strncmp(file, word, stem) == 0);
 }
 
-/* The workflow whose `name:` it is. */
-static bool is_named(const char *root, const char *file, const char *word)
+/* The workflow whose `name:` it is. unread: the first that has faults, whose name is not known. */
+static bool is_named(const char *root, const char *file, const char *word, const char **unread)
 {
 	_cleanup_(workflow_freep) struct workflow *w = NULL;
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
 	_cleanup_(faults_done) struct faults faults = {0};
 	_cleanup_free_ char *path = xasprintf("%s/%s/%s", root, place, file);
-	return fs_read(AT_FDCWD, path, WORKFLOW_MAX, &text, NULL) >= 0 &&
-	       workflow_read(file, str_peek(&text), text.len, &faults, &w, NULL, NULL) >= 0 &&
-	       strcmp(w->name, word) == 0;
+	bool read = fs_read(AT_FDCWD, path, WORKFLOW_MAX, &text, NULL) >= 0 &&
+	            workflow_read(file, str_peek(&text), text.len, &faults, &w, NULL, NULL) >= 0;
+	if (!read && *unread == NULL)
+		*unread = file;
+	return read && strcmp(w->name, word) == 0;
 }
 
 /* The path of a file that lies in the work tree, as it is called there. */
@@ -102,12 +104,13 @@ static char *below_root(const char *root, const char *word)
 
 static int choose_by_word(const char *root, const struct strv *files, const char *word, char **ret, struct err *err)
 {
+	const char *unread = NULL;
 	*ret = below_root(root, word);
 	for (size_t i = 0; *ret == NULL && i < files->count; i++)
 		if (is_called(files->items[i], word))
 			*ret = xasprintf("%s/%s", place, files->items[i]);
 	for (size_t i = 0; *ret == NULL && i < files->count; i++)
-		if (is_named(root, files->items[i], word))
+		if (is_named(root, files->items[i], word, &unread))
 			*ret = xasprintf("%s/%s", place, files->items[i]);
 	if (*ret != NULL)
 		return 0;
@@ -119,6 +122,9 @@ static int choose_by_word(const char *root, const struct strv *files, const char
 	const char *nearest = str_nearest(word, (const char *const *)stems.items, stems.count);
 	if (nearest != NULL)
 		return err_hint(err, r, "did you mean '%s'?", nearest);
+	if (unread != NULL)
+		return err_hint(err, r, "%s/%s has faults, which `davit validate` tells; its name is not known", place,
+		                unread);
 	return err_hint(err, r, "name a file of the work tree, or one in %s", place);
 }
 

@@ -77,6 +77,8 @@ void finding_add_err(struct findings *f, const char *file, const char *code, con
 		if (row > 0 && column > 0 && *end == ':') {
 			mark = (struct yaml_mark){(int)row, (int)column};
 			line = end + 1 + strspn(end + 1, " ");
+		} else {
+			line += len + 1 + strspn(line + len + 1, " ");
 		}
 	}
 	finding_add(f, file, mark, FINDING_ERROR, code, err->hint[0] != '\0' ? err->hint : NULL, "%s", line);

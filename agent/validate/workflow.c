@@ -1,5 +1,6 @@
 /* workflow: what would fail when a workflow runs, beyond what its reader finds. */
 #include "agent/validate/validate.h"
+#include "agent/workflow/matrix.h"
 #include "agent/workflow/workflow.h"
 #include "base/core/mem.h"
 
@@ -379,6 +380,35 @@ unknown:
 	return NULL;
 }
 
+static bool holds_expression(const json_t *value)
+{
+	size_t i;
+	const char *key;
+	json_t *item;
+	bool holds = json_is_string(value) && strstr(json_string_value(value), "${{") != NULL;
+	json_array_foreach(value, i, item) holds = holds || holds_expression(item);
+	json_object_foreach((json_t *)(uintptr_t)value, key, item) holds = holds || holds_expression(item);
+	return holds;
+}
+
+/* A matrix that is written out has the combinations that it will have. */
+static void check_matrix(struct look *l, const json_t *job)
+{
+	const json_t *matrix = json_object_get(json_object_get(job, "strategy"), "matrix");
+	_cleanup_json_ json_t *legs = NULL;
+	struct err err = ERR_INIT;
+	char line[ERR_FRAME_SIZE];
+	if (!json_is_object(matrix) || holds_expression(matrix) || matrix_expand(matrix, &legs, &err) >= 0)
+		return;
+	size_t base = l->at.len;
+	faults_pointer_push(&l->at, "strategy");
+	faults_pointer_push(&l->at, "matrix");
+	/* The reader tells of vectors that are empty. */
+	if (!str_starts(err_line(&err, line, sizeof(line)), "Matrix vector"))
+		report(l, FINDING_ERROR, "bad-matrix", NULL, "%s", line);
+	str_truncate(&l->at, base);
+}
+
 static void look_at_step(struct look *l, const json_t *step)
 {
 	size_t i;
@@ -407,6 +437,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	l->step = SIZE_MAX;
 	walk(l, rest, NULL);
 	check_labels(l, json_object_get(value, "runs-on"));
+	check_matrix(l, value);
 	check_finish(l, steps);
 	if (job->uses != NULL)
 		validate_call(l->file, l->doc, str_peek(&l->at), job->uses, value);

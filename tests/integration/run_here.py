@@ -79,7 +79,7 @@ jobs:
         code, out, err = tree.run()
         self.assertEqual((code, out), (2, "ci.yml  Check it  (push, workflow_dispatch)\nother.yaml  (has faults: davit validate)\n"))
         self.assertIn("has 2 workflows", err)
-        for words, says in ((["other"], "a job needs 'steps'"), (["othr"], "did you mean 'other'?"), (["ci", "--job", "c"], "no job 'c'"),
+        for words, says in ((["other"], "a job needs 'steps'"), (["othr"], "did you mean 'other'?"), (["Deploy"], "other.yaml has faults"), (["ci", "--job", "c"], "no job 'c'"),
                             (["ci", "--event", "release"], "it is started by: push, workflow_dispatch"), (["ci", "--secret", "NONE"], "NONE"),
                             (["ci", "--slots", "0"], "--slots"), (["ci", "--event", "push", "--input", "a=b"], "workflow_dispatch"),
                             (["ci", "--event-file", "/none"], "/none")):

@@ -44,6 +44,9 @@ WORKFLOWS = [
     ("  two:\n    needs: three\n    runs-on: x\n    steps: [{run: x}]\n  three:\n    needs: two\n    runs-on: x\n    steps: [{run: x}]\n", ["cycle"]),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], include: [{node: 1}]}}\n    steps: [{run: '${{ matrix.os }} ${{ matrix.node }}'}]\n", []),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b]}}\n    steps: [{run: '${{ matrix.so }}'}]\n", ["unknown-matrix-key"]),
+    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], exclude: [{so: a}]}}\n    steps: [{run: x}]\n", ["bad-matrix"]),
+    (f"  two:\n    runs-on: x\n    strategy: {{matrix: {{n: {list(range(257))}}}}}\n    steps: [{{run: x}}]\n", ["bad-matrix"]),
+    ("  two:\n    runs-on: x\n    strategy: {matrix: {os: []}}\n    steps: [{run: x}]\n", ["syntax"]),
     ("  two:\n    runs-on: x\n    permissions: {contents: all}\n    steps: [{run: x}]\n", ["syntax"]),
     ("\tx\n", ["yaml"]),
 ]
@@ -142,6 +145,10 @@ class Validate(unittest.TestCase):
         for line, good in CRON.items():
             path = self.put(".github/workflows/x.yml", f"on: {{schedule: [{{cron: '{line}'}}]}}\njobs: {{a: {{runs-on: x, steps: [{{run: x}}]}}}}\n")
             self.assertEqual(self.codes(path), [] if good else ["cron"], line)
+
+    def test_a_file_that_is_too_large_is_named_once(self):
+        path = self.put(".github/workflows/x.yml", "#" * (1 << 20) + "\n")
+        self.assertTrue(self.validate(path)[0]["message"].startswith("1048577 bytes"))
 
     def test_what_would_start_a_workflow_never_or_not_as_meant(self):
         for on, wanted in TRIGGERS.items():
