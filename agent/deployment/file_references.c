@@ -1,4 +1,5 @@
-/* References to resources of earlier steps, `${{ resources.web.ip }}`: their values come late, but which names there are is known from the file. */
+/* References to resources of earlier steps, `${{ resources.web.ip }}`: their values come late, but which names there are is known from the file, or
+ * from the desired-state file that a step names. */
 #include "agent/deployment/file_priv.h"
 #include "base/data/reference.h"
 #include "steps/apply/resource.h"
@@ -8,11 +9,19 @@
 
 /* What the steps up to one make. */
 struct made {
-	json_t *ids;                  /* name → its kind */
-	bool not_all;                 /* some have their resources elsewhere, or by names that are filled in */
+	json_t *ids;  /* name → its kind */
+	bool not_all; /* some have their resources in a file that cannot be read, or by names that are filled in */
 	const struct step_type *step; /* whose kinds these are; NULL: none so far */
 	json_t *own;                  /* of the step that is looked at; NULL: it has none */
+	struct yaml_doc *file;        /* its desired-state file; NULL: it has its resources itself */
 };
+
+static void made_done(struct made *made)
+{
+	json_decref(made->ids);
+	json_decref(made->own);
+	yaml_freep(&made->file);
+}
 
 json_t *file_own_resources(const json_t *input)
 {
@@ -31,16 +40,27 @@ json_t *file_own_resources(const json_t *input)
 	return own;
 }
 
-static void add_step(struct made *made, const char *name, const json_t *input)
+/* What is wrong with it is said by the step itself. */
+static void open_file(struct reader *r, struct made *made, const json_t *input)
+{
+	const char *name = json_get_string(input, "file");
+	yaml_freep(&made->file);
+	if (json_get_array(input, "resources") == NULL && name != NULL && r->source->root != NULL)
+		resource_read_file(r->source->root, name, &made->file, NULL);
+}
+
+static void add_step(struct reader *r, struct made *made, const char *name, const json_t *input)
 {
 	const struct step_type *type = step_find(name);
-	_cleanup_json_ json_t *own = file_own_resources(input);
 	const char *id;
 	json_t *unused;
 	if (type == NULL || type->choices == NULL)
 		return;
+	open_file(r, made, input);
+	const json_t *list = made->file != NULL ? yaml_root(made->file) : input;
+	_cleanup_json_ json_t *own = file_own_resources(list);
 	made->step = type;
-	made->not_all |= json_get_array(input, "resources") == NULL;
+	made->not_all |= json_get_array(list, "resources") == NULL;
 	json_object_foreach(own, id, unused) made->not_all |= strstr(id, "${{") != NULL;
 	json_object_update(made->ids, own);
 	json_decref(made->own);
@@ -112,35 +132,56 @@ static void check_value(struct reader *r, const struct made *made, const struct 
 	}
 }
 
-static void add_item(struct made *made, const json_t *item)
+static void add_item(struct reader *r, struct made *made, const json_t *item)
 {
 	const char *name;
 	json_t *input;
 	json_object_foreach((json_t *)(uintptr_t)item, name, input) if (json_is_object(input))
-		add_step(made, name, input);
+		add_step(r, made, name, input);
+}
+
+/* Its own places, told at the step that names the file. */
+static void check_file(struct reader *r, const struct made *made, const struct made *all, const json_t *item,
+                       const struct str *pointer)
+{
+	const char *name = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)item));
+	_cleanup_free_ char *at = xasprintf("%s/%s/file", str_peek(pointer), name != NULL ? name : "");
+	_cleanup_(str_done) struct str within = STR_INIT(POINTER_MAX);
+	if (made->file == NULL)
+		return;
+	struct deployment_file there = {.yaml = made->file};
+	struct reader own = {.d = &there};
+	check_value(&own, made, all, yaml_root(made->file), &within);
+	const json_t *input = json_object_get(item, name != NULL ? name : "");
+	for (size_t i = 0; i < own.faults.count; i++) {
+		const struct fault *f = &own.faults.items[i];
+		faults_add(&r->faults, r->d->yaml, at, "%s:%d:%d: %s: %s", json_get_string(input, "file"), f->mark.line,
+		           f->mark.column, f->pointer, f->text);
+		if (f->hint != NULL)
+			faults_hint(&r->faults, "%s", f->hint);
+	}
+	faults_done(&own.faults);
 }
 
 void file_check_references(struct reader *r, const json_t *raw)
 {
 	const json_t *steps = json_get_array(raw, "steps");
-	struct made made = {.ids = json_object()}, all = {.ids = json_object()};
+	_cleanup_(made_done) struct made made = {.ids = json_object()}, all = {.ids = json_object()};
 	_cleanup_(str_done) struct str pointer = STR_INIT(POINTER_MAX);
 	size_t i;
 	json_t *item;
-	json_array_foreach((json_t *)(uintptr_t)steps, i, item) add_item(&all, item);
+	json_array_foreach((json_t *)(uintptr_t)steps, i, item) add_item(r, &all, item);
 	str_append(&pointer, "/steps");
 	json_array_foreach((json_t *)(uintptr_t)steps, i, item)
 	{
 		size_t mark = pointer.len;
 		json_decref(made.own);
 		made.own = NULL;
-		add_item(&made, item);
+		yaml_freep(&made.file);
+		add_item(r, &made, item);
 		faults_pointer_push_index(&pointer, i);
 		check_value(r, &made, &all, item, &pointer);
+		check_file(r, &made, &all, item, &pointer);
 		str_truncate(&pointer, mark);
 	}
-	json_decref(made.ids);
-	json_decref(made.own);
-	json_decref(all.ids);
-	json_decref(all.own);
 }

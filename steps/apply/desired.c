@@ -128,25 +128,23 @@ void apply_read_inline(const struct step_context *c, struct resources *ret, stru
 	take(in, ret, faults);
 }
 
-/* Reads a file of the tree: a path from a repository must not lead outside. */
-static int read_document(const char *root, const char *name, const struct yaml_limits *limits, struct yaml_doc **ret,
-                         struct err *err)
+int resource_read_file(const char *root, const char *name, struct yaml_doc **ret, struct err *err)
 {
-	_cleanup_(str_done) struct str text = STR_SECRET_INIT(limits->max_bytes);
+	const struct yaml_limits limits = {
+		.max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100, .keep_octal = true};
+	_cleanup_(str_done) struct str text = STR_SECRET_INIT(limits.max_bytes);
 	_cleanup_free_ char *path = fs_join(root, name), *real = NULL;
 	_cleanup_close_ int fd = fs_open_within(root, path, O_RDONLY | O_NONBLOCK, &real, err);
-	int r = fd < 0 ? fd : fs_read_fd(fd, name, limits->max_bytes, &text, err);
-	return r < 0 ? r : yaml_read(name, str_peek(&text), text.len, limits, ret, err);
+	int r = fd < 0 ? fd : fs_read_fd(fd, name, limits.max_bytes, &text, err);
+	return r < 0 ? r : yaml_read(name, str_peek(&text), text.len, &limits, ret, err);
 }
 
 static int read_file(const struct step_context *c, const char *name, struct resources *ret, struct faults *faults,
                      struct err *err)
 {
 	const struct apply_in *in = c->input;
-	const struct yaml_limits limits = {
-		.max_bytes = 1 << 20, .max_nodes = 100000, .max_depth = 100, .keep_octal = true};
 	struct apply_in *document = arena_alloc(&ret->arena, sizeof(*document));
-	int r = read_document(c->deployment->source_root, name, &limits, &ret->doc, err);
+	int r = resource_read_file(c->deployment->source_root, name, &ret->doc, err);
 	if (r < 0)
 		return err_wrap(err, r, "the desired state");
 	struct faults own = {0};

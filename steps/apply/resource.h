@@ -81,6 +81,7 @@ struct resource_type {
 	const struct change_type *const *kinds; /* kinds of changes that it brings along, NULL at the end; NULL: none */
 	const struct change_type *change, *remove;
 	const struct source *source; /* what keeps it before it is changed; NULL: nothing does */
+	bool outlived;               /* with source: what was kept stays when it goes */
 	const char *space;           /* the space in which its id is unique, together with other kinds: "path" */
 	const char *what;            /* "type" of an existing node of this kind */
 	bool by_key;                 /* a change is named by the key, "guest:web", since the id alone says too little */
@@ -129,4 +130,6 @@ const struct resource_type *resource_type_named(const struct step_type *step, co
 /* Why a reference cannot be to that attribute; NULL: it can. later: of a later step, which also knows what is known once it is made. nearest may be set. */
 const char *resource_type_refuse(const struct resource_type *type, const char *attribute, bool later,
                                  const char **ret_nearest);
+/* A desired state of the source tree: a path from a repository leads to nothing outside of it. yaml_free() */
+int resource_read_file(const char *root, const char *name, struct yaml_doc **ret, struct err *err);
 bool resource_type_fits(const struct resource_type *type, const struct view *v);
