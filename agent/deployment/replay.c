@@ -61,6 +61,15 @@ bool replay_needs(const char *step, const json_t *input)
 	return strcmp(info->kept, "always") == 0 || json_object_get(input, info->kept) != NULL;
 }
 
+void replay_spare(const char *step, json_t *input)
+{
+	const struct step_info *info = step_info(step);
+	if (info == NULL || info->spare == NULL || !json_is_array(json_object_get(input, info->spare)) ||
+	    (info->aside != NULL && json_object_get(input, info->aside) != NULL))
+		return;
+	json_object_set_new(input, info->spare, json_array());
+}
+
 static json_t *kept_steps(const json_t *raw, const json_t *deployment, const json_t *late, const json_t *contexts)
 {
 	json_t *kept = json_array();
@@ -77,6 +86,7 @@ static json_t *kept_steps(const json_t *raw, const json_t *deployment, const jso
 		json_t *copy = json_copy(step), *input = fill_but_secrets(given, contexts);
 		deployment_typed_step(name, given, input);
 		json_object_del(input, "target");
+		replay_spare(name, input);
 		json_object_set_new(copy, "input", input);
 		json_object_set_new(copy, "place", json_integer((json_int_t)index));
 		json_array_append_new(kept, copy);

@@ -116,6 +116,7 @@ static int add_step(struct hiding *h, json_t *kept, const json_t *step, const vo
 	_cleanup_json_ json_t *whole = fields_write_whole(info->inputs, typed);
 	_cleanup_json_ json_t *starred = fields_write(info->inputs, typed);
 	json_t *copy = json_copy((json_t *)step);
+	replay_spare(name, whole);
 	json_object_set_new(copy, "input", hide(h, whole, starred, "", "value"));
 	json_object_set_new(copy, "place", json_integer(json_get_int(kept, "places", 0)));
 	json_array_append_new(json_object_get(kept, "steps"), copy);

@@ -41,8 +41,8 @@ static bool is_on(const struct estep *s, const char *target)
 
 bool engine_keeps_data(const struct estep *s)
 {
-	const char *kept = s->type->info->kept;
-	return s->type->info->data || (s->type->back_aside && kept && json_object_get(s->input, kept));
+	const char *aside = s->type->info->aside;
+	return s->type->info->data || (aside && json_object_get(s->input, aside));
 }
 
 /* Of a rollback that is rolled back itself: the step that its change led back. */
@@ -52,7 +52,7 @@ static struct estep *step_of(struct engine *e, const struct change *c)
 	struct estep *s = by_rollback ? find_led(e, c) : find_step(e, c->step_index, c->step);
 	if (s == NULL || !is_on(s, c->target))
 		return NULL;
-	if (s->type->back_aside)
+	if (s->type->back_aside && !target_is_host(engine_target(e, c->target)->t))
 		return e->o->data && (by_rollback || change_has(c, CHANGE_ASIDE)) ? s : NULL;
 	return !s->type->info->data || e->o->data ? s : NULL;
 }

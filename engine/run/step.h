@@ -167,7 +167,7 @@ struct step_type {
 	 * an earlier deployment: what its undo rested on is gone. force: what somebody changed since is overwritten, where that can be undone. */
 	int (*back)(const struct step_context *c, struct view *v, const struct change *former, bool force,
 	            struct plan *plan, struct err *err);
-	bool back_aside; /* `back` is asked of what was kept aside alone (CHANGE_ASIDE), which is data; the rest stays */
+	bool back_aside; /* on an API `back` is asked of what was kept aside alone (CHANGE_ASIDE), which is data; the rest stays there */
 	int (*back_to)(const struct step_context *c, struct view *v, const char *release, struct plan *plan,
 	               struct err *err);
 };

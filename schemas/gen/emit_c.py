@@ -316,6 +316,8 @@ struct step_info {
 	const char *string;   /* what a bare string in place of the inputs means */
 	const char *certificates; /* a list whose items may have `tls`: a server's certificate */
 	const char *destroy;      /* with the environment's name in it all that the step made is destroyed */
+	const char *aside;        /* when this input is given, what an API has is kept aside before it is changed */
+	const char *spare;        /* a list that a later rollback needs only with `aside`: else an empty one is kept */
 };
 /* NULL: there is none of that name. */
 const struct step_info *step_info(const char *name);

@@ -408,7 +408,7 @@ def with_common(document, common, path):
 
 # What a program asks of a step without its code; docs/schemas.md says what each means.
 FACTS = {"changes": bool, "joins": bool, "decides": bool, "data": bool, "reports": bool, "waits": bool}
-INPUT_FACTS = ("kept", "releases", "secrets", "whole", "file", "string", "certificates", "destroy")
+INPUT_FACTS = ("kept", "releases", "secrets", "whole", "file", "string", "certificates", "destroy", "aside", "spare")
 
 
 def read_facts(document, inputs, path):

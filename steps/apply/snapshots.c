@@ -1,6 +1,7 @@
 /* snapshot: before. What is changed in place is kept first, by what keeps it in a `snapshot` step too (steps/sources): the records are the same
  * rows, so that `restore` and `davit rollback --data` find them, and retention is the source's own. */
 #include "steps/apply/apply.h"
+#include "steps/apply/former.h"
 #include "steps/sources/sources.h"
 
 #include <string.h>
@@ -58,11 +59,32 @@ static void bring_forward(struct plan *plan, size_t from, size_t mid)
 	memcpy(&plan->changes[from + late], moved, early * sizeof(*moved));
 }
 
+/* What goes is kept by nobody: the plan says so while people can still think of it. */
+static void warn_of_lost(const struct step_context *c, struct plan *plan, size_t from)
+{
+	for (size_t i = from; i < plan->count; i++) {
+		const struct change *change = &plan->changes[i];
+		bool goes = change->action == ACTION_DESTROY || change->action == ACTION_REPLACE;
+		const char *key = json_get_string(json_object_get(change->extra, "state_row"), "key");
+		_cleanup_free_ char *name = key != NULL ? xstrndup(key, strcspn(key, ":")) : NULL;
+		const struct resource_type *type = goes && name != NULL ? resource_type_named(c->type, name) : NULL;
+		if (type == NULL || type->source == NULL || type->kept == NULL)
+			continue;
+		strv_add_take(&plan->warnings,
+		              xasprintf("`snapshot: before` keeps nothing of '%s', which is %s: %s", change->path,
+		                        change->action == ACTION_DESTROY ? "destroyed" : "replaced",
+		                        type->outlived ? "a `snapshot` step before this one does"
+		                                       : "its snapshots go with it, so that only a backup does"));
+	}
+}
+
 int keeping_plan(const struct keeping *k, const struct step_context *c, struct view *v, size_t from, struct plan *plan,
                  struct err *err)
 {
 	const struct apply_in *in = c->input;
 	size_t mid = plan->count;
+	if (keeps(c))
+		warn_of_lost(c, plan, from);
 	if (!keeps(c) || k->source == NULL)
 		return 0;
 	const struct source_call s = call_of(k, c);
@@ -80,9 +102,10 @@ int apply_clean(const struct step_context *c, struct target *t, struct err *err)
 	_cleanup_(resources_done) struct resources all = {0};
 	_cleanup_(keeping_done) struct keeping k = {0};
 	struct faults faults = {0};
-	if (!keeps(c))
-		return 0;
-	int r = apply_read(c, &all, &faults, err);
+	int r = target_is_host(t) ? former_keep(c, t, err) : 0;
+	if (r < 0 || !keeps(c))
+		return r;
+	r = apply_read(c, &all, &faults, err);
 	if (r == 0)
 		r = faults_to_err(&faults, NULL, err);
 	faults_done(&faults);
@@ -92,19 +115,4 @@ int apply_clean(const struct step_context *c, struct target *t, struct err *err)
 		return r;
 	const struct source_call s = call_of(&k, c);
 	return k.source->outside->clean(&s, t, err);
-}
-
-/* A record of what was kept leads to its source; all else has none. */
-int apply_back(const struct step_context *c, struct view *v, const struct change *former, bool force, struct plan *plan,
-               struct err *err)
-{
-	(void)force;
-	for (size_t i = 0; c->type->choices[i] != NULL; i++) {
-		const struct source *source = resource_type_of(c->type->choices[i])->source;
-		if (source == NULL || strcmp(source->outside->target, v->kind->name) != 0)
-			continue;
-		const struct source_call s = {.source = source, .c = c};
-		return source->outside->back(&s, v, former, plan, err);
-	}
-	return err_set(err, ERR_UNSUPPORTED, "nothing of it was kept");
 }

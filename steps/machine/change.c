@@ -335,6 +335,17 @@ int machine_settle(struct change_call *x, const struct change *c, struct err *er
 
 /* ---- behind a committed deployment ---- */
 
+static void add_back(struct plan *plan, const struct change *former, const struct machine_sight *now)
+{
+	_cleanup_json_ json_t *none = json_object();
+	const json_t *notes = notes_of(former);
+	struct change *c = add(plan, kind_of(former), former->path, now->node, former->before,
+	                       notes != NULL ? notes : none, now->arg);
+	if (former->action == ACTION_REPLACE)
+		c->action = ACTION_REPLACE;
+	c->summary = xasprintf("as before that deployment");
+}
+
 int machine_back(struct view *v, const struct change *former, bool force, struct plan *plan, struct err *err)
 {
 	struct change_call x = {.v = v};
@@ -346,9 +357,7 @@ int machine_back(struct view *v, const struct change *former, bool force, struct
 		if (!is_as_after(former, &now) && !force)
 			r = err_set(err, ERR_CONFLICT, "'%s' is not as that deployment left it", former->path);
 		else
-			add(plan, kind_of(former), former->path, now.node, former->before,
-			    json_object_get(former->extra, "notes"), now.arg)
-				->summary = xasprintf("as before that deployment");
+			add_back(plan, former, &now);
 	}
 	machine_sights_done(&now, 1);
 	return r;

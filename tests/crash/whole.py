@@ -180,7 +180,7 @@ class Whole:
         return found
 
     def left(self):
-        found = left_over(self.root, kept=("snapshots", "compose", "passed")) + self.lasting()
+        found = left_over(self.root, kept=("snapshots", "compose", "passed", "former")) + self.lasting()
         sealed = os.path.join(self.state, "sealed")
         found += os.listdir(sealed) if os.path.isdir(sealed) else []
         found += [name for name in self.server.databases() if name != "shop"]

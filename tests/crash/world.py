@@ -231,7 +231,7 @@ def tree_digest(root, leave_out=("base",)):
     return "\n".join(sorted(lines))
 
 
-def left_over(root, kept=("snapshots",)):
+def left_over(root, kept=("snapshots", "former")):
     """What of davit's should not be there once all is decided. kept: directories of BASE whose content stays."""
     found = []
     base = os.path.join(root, "base")
@@ -267,6 +267,13 @@ def listed(release):
                     digest = hashlib.sha256(f.read()).hexdigest()
                 lines.append(f"f {stat.S_IMODE(st.st_mode):04o} {st.st_size} {digest} - {what}")
     return sorted(lines)
+
+
+def older_formers(root):
+    """Contents that were replaced are kept of one deployment alone."""
+    folder = os.path.join(root, "base", "former")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [os.path.join(folder, name) for name in names if len(os.listdir(os.path.join(folder, name))) > 1]
 
 
 def wrong_releases(root):
@@ -311,6 +318,7 @@ def judge(world, old, new, what):
     left = [f for root in world.roots.values() for f in left_over(root)]
     sealed = os.path.join(world.state, "sealed")
     left += [os.path.join(sealed, name) for name in os.listdir(sealed)] if os.path.isdir(sealed) else []
+    left += [f for root in world.roots.values() for f in older_formers(root)]
     if left:
         raise Failure(f"{what}: left behind: {left[:5]}")
     wrong = [w for root in world.roots.values() for w in wrong_releases(root)]

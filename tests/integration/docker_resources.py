@@ -115,6 +115,22 @@ class DockerThings(Case):
         self.write()
         self.assert_says(self.apply(self.volume("other"), allow=[self.key()], more=[GATE_THAT_FAILS], code=4), "the data of the volume data are lost for good")
 
+    def test_a_rollback_behind_the_commit_brings_the_former_network_and_leaves_data_alone(self):
+        self.apply(self.network(subnet="10.99.1.0/24"))
+        self.apply(self.network(subnet="10.99.2.0/24"), self.volume(), self.volume("empty"), allow=["docker_network:backend"])
+        rows = self.write()
+        back = self.t.run("rollback", "last")
+        self.assert_exit(back, 0)
+        self.assert_says(back, "not taken back: web:docker_volume:data (apply): data lie in it")
+        self.assertEqual((self.facts("network", "backend")["IPAM"]["Config"][0]["Subnet"], self.facts("volume", "empty"), os.path.exists(rows)),
+                         ("10.99.1.0/24", None, True))
+        # One that went with its data cannot come again.
+        self.apply(self.network(subnet="10.99.1.0/24"), self.volume())
+        self.write()
+        self.apply(self.network(subnet="10.99.1.0/24"), allow=[self.key()])
+        self.assert_says(refused := self.t.run("rollback", "last"), "what 'docker_volume:data' on 'web' was before is gone")
+        self.assert_exit(refused, 2)
+
     def test_those_of_a_compose_project_are_left_to_it(self):
         for kind, name, one in (("network", "shop_default", self.network), ("volume", "shop_data", self.volume)):
             self.docker.run(kind, "create", "--label", "com.docker.compose.project=shop", name)

@@ -328,6 +328,12 @@ class BeforeApply(SnapshotCase):
         self.davit("rollback", self.last_id(), *TOKEN, code=2)
         self.assertEqual(p.asked("POST", WENT_BACK), 0)
 
+    def test_one_that_goes_is_kept_by_nothing_and_the_plan_says_so(self):
+        p = self.server()
+        self.before(p, lxc())
+        plan = self.before(p, lxc("new", 103), args=["--plan"], allow_destroy=["lxc:web=101"])
+        self.assert_says(plan, "`snapshot: before` keeps nothing of 'lxc:web', which is destroyed: its snapshots go with it, so that only a backup does")
+
     def test_one_that_cannot_be_kept_is_not_changed(self):
         p = self.server()
         p.guests[101]["config"]["rootfs"] = "local:101/vm-101-disk-0.raw,size=8G"

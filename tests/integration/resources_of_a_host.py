@@ -79,6 +79,27 @@ class Keys(Resources):
             self.apply(t, [], target=target, allow=[name])
             self.assertEqual(self.keys(), before.replace("no end", "no end\n# behind\n"))
 
+    def test_a_rollback_takes_keys_users_and_groups_back_behind_the_commit(self):
+        before, accounts = self.keys("ssh-rsa AAAA other\n"), sh("getent passwd; getent group")
+        made = [self.MINE, {"group": {"name": "crew"}}, {"user": {"name": "fresh", "groups": ["crew"]}}]
+        with Trial() as t:
+            self.apply(t, made)
+            after = self.keys(), sh("getent passwd; getent group")
+            self.assert_says(t.run("rollback", "last", "--plan"), "destroy  web user:fresh", "destroy  web group:crew")
+            self.assertEqual((self.keys(), sh("getent passwd; getent group")), after)
+            self.assert_exit(t.run("rollback", "last"), 0)
+            self.assertEqual((self.keys(), sh("getent passwd; getent group")), (before, accounts))
+            # Nothing of it is managed any more.
+            self.assert_says(self.apply(t, [], "--plan"), "Nothing to change")
+            # Other options, and back to those of before.
+            self.apply(t, made)
+            made_keys = self.keys()
+            self.apply(t, [{"authorized_key": {"user": "kept", "key": KEY, "options": "restrict,pty"}}, *made[1:]])
+            self.assert_exit(t.run("rollback", "last"), 0)
+            self.assertEqual(self.keys(), made_keys)
+            self.assert_exit(t.run("rollback", "last"), 0)
+        sh("userdel -r fresh; groupdel crew; :")
+
     def test_a_strict_sshd_takes_the_key_and_holds_to_its_options(self):
         sh("rm -f /tmp/id*; ssh-keygen -q -t ed25519 -N '' -f /tmp/id")
         with open("/tmp/id.pub", encoding="utf-8") as f:

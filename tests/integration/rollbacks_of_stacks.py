@@ -129,7 +129,7 @@ class RollbacksOfStacks(StackCase):
 
     def test_what_has_no_way_back_is_named_and_the_rest_goes(self):
         with self.stack() as s:
-            conf = {"apply": {"resources": [{"file": {"path": s.path("app.conf"), "content": "new"}}]}}
+            conf = {"run": {"command": ["sh", "-c", f"printf new > {s.path('app.conf')}"], "undo": "none"}}
             s.compose({"services": {"web": service()}})
             self.assert_exit(s.up(), 0)
             old = s.facts()
@@ -137,7 +137,7 @@ class RollbacksOfStacks(StackCase):
             self.assert_exit(s.deploy(s.document(steps=[conf, s.step()]), timeout=240), 0)
             done = self.rollback(s)
             self.assert_exit(done, 0)
-            self.assert_says(done, f"not taken back: web:{s.path('app.conf')} (apply)")
+            self.assert_says(done, f"not taken back: what `sh -c 'printf new > {s.path('app.conf')}'")
             self.assertEqual(s.facts(), old)
             self.assertEqual(s.read("app.conf"), b"new")
 

@@ -118,6 +118,13 @@ class BeforeApply(SnapshotCase):
         self.assertEqual(self.data(s), ["new", "old"])
 
 
+    def test_one_that_goes_is_kept_by_a_step_in_front_alone_and_the_plan_says_so(self):
+        s = self.service()
+        key = f"scaleway_volume:data={s.volume('data')['id']}"
+        apply = {"apply": {"target": "cloud", "snapshot": "before", "resources": [instance()], "allow_destroy": [key]}, "id": "cloud"}
+        self.assert_says(self.steps(s, [apply], args=["--plan"]), "`snapshot: before` keeps nothing of 'scaleway_volume:data', which is destroyed", "a `snapshot` step before this one does")
+
+
 class PutBack(SnapshotCase):
     def write_and_fail(self, s):
         """Between the snapshot and the gate something is written."""

@@ -100,6 +100,26 @@ class Units(Case):
             ignoring = self.unit(content=other, enabled=False, state="stopped", ignore_changes=["state"])
             self.assert_says(self.apply(t, [ignoring], "--plan"), "Nothing to change")
 
+    def test_a_rollback_behind_the_commit_starts_the_former_one_and_the_first_one_goes(self):
+        with Trial() as t:
+            before = world()
+            unit = {"systemd_unit": {"name": "shop.service", "content": CONTENT, "enabled": True, "state": "started"}}
+            self.apply(t, [unit])
+            first = world()
+            other = {"systemd_unit": {**unit["systemd_unit"], "content": CONTENT.replace("sleep 1000", "sleep 2000")}}
+            self.apply(t, [other])
+            self.assertIn("sleep 2000", world()[0])
+            self.assert_exit(t.run("rollback", "last"), 0)
+            self.assertEqual(world(), first)
+            self.assertIn("sleep 1000", sh("tr '\\0' ' ' </proc/$(systemctl show -p MainPID --value shop.service)/cmdline"))
+            self.assert_says(self.apply(t, [unit], "--plan"), "Nothing to change")
+        with Trial() as t:
+            self.tearDown()
+            self.setUp()
+            self.apply(t, [unit])
+            self.assert_exit(t.run("rollback", "last"), 0)
+            self.assertEqual(world(), before)
+
     def test_a_configuration_file_restarts_it_and_an_undo_starts_it_with_the_former_one(self):
         def resources(text):
             return [{"file": {"id": "conf", "path": CONF, "content": text}}, self.unit(restart_on=["${{ resources.conf.digest }}"])]

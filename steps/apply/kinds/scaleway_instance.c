@@ -132,4 +132,5 @@ const struct resource_type resource_scaleway_instance = {.choice = RESOURCE_SCAL
                                                          .forbids = forbids,
                                                          .source = &source_scaleway,
                                                          .kept = kept,
+                                                         .outlived = true,
                                                          SCALEWAY_RESOURCE};

@@ -24,4 +24,5 @@ const struct resource_type resource_scaleway_volume = {.choice = RESOURCE_SCALEW
                                                        .want = scaleway_want,
                                                        .source = &source_scaleway,
                                                        .kept = kept,
+                                                       .outlived = true,
                                                        SCALEWAY_RESOURCE};
