@@ -15,7 +15,7 @@ struct way {
 	struct view *v;
 	struct change former; /* a borrowed copy, with its driver */
 	bool force;
-	const json_t *state_row;          /* {"key","row","former"}; NULL: no resource, as a directory on the way to one */
+	const json_t *state_row; /* {"key","row","former"}; NULL: no resource, as a directory on the way to one */
 	const struct resource_type *type; /* NULL: as above */
 	struct plan *plan;
 };
@@ -108,8 +108,9 @@ static int back_node(struct way *w, struct err *err)
 	if (r < 0)
 		return r;
 	enum node_type was = node_type_of(w->former.before), is = node_type_of(now);
-	bool other = is == NODE_OTHER || (is == NODE_DIR) != (was == NODE_DIR || (is_absent(w->former.before) &&
-	                                                      node_type_of(w->former.after) == NODE_DIR));
+	bool other = is == NODE_OTHER ||
+	             (is == NODE_DIR) != (was == NODE_DIR ||
+	                                  (is_absent(w->former.before) && node_type_of(w->former.after) == NODE_DIR));
 	if ((match != MATCH_AFTER && !w->force) || (other && is != NODE_ABSENT))
 		return not_as_left(w, err);
 	enum change_action action = is == NODE_ABSENT ? ACTION_CREATE : is == was ? ACTION_UPDATE : ACTION_REPLACE;
@@ -140,7 +141,8 @@ static bool has_data(const struct way *w, const json_t *node)
 /* The text of a unit's file lies where the file was kept. */
 static int fill(struct way *w, struct change *change, struct err *err)
 {
-	const char *digest = json_get_string(change->after, "digest"), *there = json_get_string(change->before, "digest");
+	const char *digest = json_get_string(change->after, "digest"),
+		   *there = json_get_string(change->before, "digest");
 	static const char none[] = "none";
 	if (digest == NULL || strcmp(digest, none) == 0 || (there != NULL && strcmp(digest, there) == 0))
 		return 0;
@@ -154,8 +156,7 @@ static int fill(struct way *w, struct change *change, struct err *err)
 /* Why what was made since cannot go, or what went cannot come again. */
 static int may_turn(struct way *w, const struct change *change, struct err *err)
 {
-	struct resource_call x = {
-		.c = w->c, .v = w->v, .plan = w->plan, .row = json_object_get(w->state_row, "row")};
+	struct resource_call x = {.c = w->c, .v = w->v, .plan = w->plan, .row = json_object_get(w->state_row, "row")};
 	_cleanup_json_ json_t *now = NULL;
 	_cleanup_(str_done) struct str why = STR_INIT(4096);
 	if (w->former.action == ACTION_DESTROY || w->former.action == ACTION_REPLACE)

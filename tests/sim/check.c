@@ -173,6 +173,14 @@ static bool has_lock(int target)
 	return stree_find(&world->targets[target].now, "/var/lib/davit/open/sim.world/lock") != NULL;
 }
 
+/* What the newest committed deployment replaced stays for a rollback. */
+static bool is_former(int target, const char *path)
+{
+	static const char formers[] = "/var/lib/davit/former";
+	bool above = strcmp(path, base) == 0 && stree_find(&world->targets[target].now, formers) != NULL;
+	return above || (is_within(formers, path) && strstr(path, ".davit-") == NULL);
+}
+
 static void check_nothing_left(bool snapshots_allowed)
 {
 	for (int i = 0; i < world->sc.target_count; i++) {
@@ -180,8 +188,8 @@ static void check_nothing_left(bool snapshots_allowed)
 		for (int k = 0; k < t->count; k++) {
 			const char *path = t->nodes[k].path;
 			bool snapshot = strcmp(path, base) == 0 || is_within("/var/lib/davit/snapshots", path);
-			bool allowed =
-				(snapshots_allowed && snapshot) || sim_locks_keep(i, path) || sim_passed_keep(path);
+			bool allowed = (snapshots_allowed && snapshot) || sim_locks_keep(i, path) ||
+			               sim_passed_keep(path) || is_former(i, path);
 			if (is_within(base, path) && !allowed)
 				sim_violation("t%d:%s was left behind", i, path);
 			if (strstr(path, ".davit-") && !allowed)
