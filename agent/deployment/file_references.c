@@ -13,7 +13,8 @@ struct made {
 	bool not_all; /* some have their resources in a file that cannot be read, or by names that are filled in */
 	const struct step_type *step; /* whose kinds these are; NULL: none so far */
 	json_t *own;                  /* of the step that is looked at; NULL: it has none */
-	struct yaml_doc *file;        /* its desired-state file; NULL: it has its resources itself */
+	struct yaml_doc *
+		file; /* its desired-state file, which refers to nothing outside of it; NULL: it has its resources itself */
 };
 
 static void made_done(struct made *made)
@@ -140,29 +141,6 @@ static void add_item(struct reader *r, struct made *made, const json_t *item)
 		add_step(r, made, name, input);
 }
 
-/* Its own places, told at the step that names the file. */
-static void check_file(struct reader *r, const struct made *made, const struct made *all, const json_t *item,
-                       const struct str *pointer)
-{
-	const char *name = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)item));
-	_cleanup_free_ char *at = xasprintf("%s/%s/file", str_peek(pointer), name != NULL ? name : "");
-	_cleanup_(str_done) struct str within = STR_INIT(POINTER_MAX);
-	if (made->file == NULL)
-		return;
-	struct deployment_file there = {.yaml = made->file};
-	struct reader own = {.d = &there};
-	check_value(&own, made, all, yaml_root(made->file), &within);
-	const json_t *input = json_object_get(item, name != NULL ? name : "");
-	for (size_t i = 0; i < own.faults.count; i++) {
-		const struct fault *f = &own.faults.items[i];
-		faults_add(&r->faults, r->d->yaml, at, "%s:%d:%d: %s: %s", json_get_string(input, "file"), f->mark.line,
-		           f->mark.column, f->pointer, f->text);
-		if (f->hint != NULL)
-			faults_hint(&r->faults, "%s", f->hint);
-	}
-	faults_done(&own.faults);
-}
-
 void file_check_references(struct reader *r, const json_t *raw)
 {
 	const json_t *steps = json_get_array(raw, "steps");
@@ -181,7 +159,6 @@ void file_check_references(struct reader *r, const json_t *raw)
 		add_item(r, &made, item);
 		faults_pointer_push_index(&pointer, i);
 		check_value(r, &made, &all, item, &pointer);
-		check_file(r, &made, &all, item, &pointer);
 		str_truncate(&pointer, mark);
 	}
 }
