@@ -74,8 +74,9 @@ start_cloud() {   # start_cloud COMMAND…: a program that writes what is known 
   control=$(fact control)
 }
 fact() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/facts" "$1"; }
-offer_secrets() {   # offer_secrets NAME…: secrets of the repository, which are facts with the same names in small letters
-  more_secrets=$(python3 -c 'import json, sys; f = json.load(open(sys.argv[1])); print(json.dumps({n: f[n.lower()] for n in sys.argv[2:]}))' "$work/facts" "$@")
+offer_secrets() {   # offer_secrets NAME…: secrets of the repository, which are facts with the same names in small letters. None of these
+  # has an address in it, which would be covered wherever it stands, and refused in a URL.
+  more_secrets=$(python3 -c 'import json, sys; f = json.load(open(sys.argv[1])); print(json.dumps({"TARGETS": "", **{n: f[n.lower()] for n in sys.argv[2:]}}))' "$work/facts" "$@")
   export more_secrets
 }
 looked() {   # looked EXPRESSION: of what they have
