@@ -1,5 +1,6 @@
 #include "agent/cmd/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,6 +121,12 @@ static void store(const struct cli_option *option, const char *value)
 		strv_add(option->value, value);
 }
 
+/* -1, -.5 and -Infinity are expressions; no option is called so. */
+static bool is_negative_number(const char *word)
+{
+	return isdigit((unsigned char)word[1]) || word[1] == '.' || strcmp(word + 1, "Infinity") == 0;
+}
+
 int cli_parse(const struct cli_command *command, int argc, char **argv, struct cli_rest *ret)
 {
 	if (cli_wants_words(argc, argv))
@@ -132,7 +139,7 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, struct c
 		json_wanted |= strcmp(argv[i], "--json") == 0;
 	for (int i = 1; i < argc; i++) {
 		char *word = argv[i];
-		if (ended || word[0] != '-' || word[1] == '\0') {
+		if (ended || word[0] != '-' || word[1] == '\0' || is_negative_number(word)) {
 			rest[count++] = word;
 			continue;
 		}

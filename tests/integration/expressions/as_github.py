@@ -254,7 +254,16 @@ def check_differences(node):
     return failed
 
 
+def check_command_line():
+    """An expression is one word of a command, whatever it begins with."""
+    expressions = ["-1", "-.5", "-0", "-Infinity", "1", "!true"]
+    for text, batch in zip(expressions, ours(expressions)):
+        said = subprocess.run([DAVIT, "expr", text], capture_output=True, text=True, check=False)
+        assert said.stdout and json.loads(said.stdout) == batch, (text, said.stdout, said.stderr)
+
+
 def main():
+    check_command_line()
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else 12000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     node = shutil.which("node") or shutil.which("nodejs")
