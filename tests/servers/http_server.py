@@ -8,6 +8,7 @@
 /hang                 no answer
 /together/N           answers once N such requests wait, with the number of connections so far
 /stall/N              N bytes of 2N, then silence
+/drip                 a byte each 20 ms, for good
 /cut/N                N bytes of 2N, then the connection is closed
 /close                closes without an answer
 /close-once/KEY       the same the first time, then 200
@@ -102,6 +103,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             if word == "stall":
                 stop.wait()
+            self.close_connection = True
+            return None
+        if word == "drip":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            while not stop.wait(0.02):
+                try:
+                    self.wfile.write(b"x")
+                except OSError:
+                    break
             self.close_connection = True
             return None
         if word == "together":

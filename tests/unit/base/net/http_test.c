@@ -296,6 +296,16 @@ static int cancel_tick(void *context, struct err *err)
 	return n == 1 ? 0 : -1;
 }
 
+static void an_answer_that_drips_ends_with_the_time_of_the_whole(void **state)
+{
+	(void)state;
+	CALL(c);
+	int64_t start = clock_mono_ms();
+	c.q.timeout_ms = 300;
+	assert_int_equal(go(&c, "/drip"), ERR_TIMEOUT);
+	assert_true(clock_mono_ms() - start < 5000);
+}
+
 static void a_cancel_ends_a_request_within_a_second(void **state)
 {
 	(void)state;
@@ -680,6 +690,7 @@ int main(void)
 		cmocka_unit_test(the_length_of_what_head_does_not_bring_is_no_matter),
 		cmocka_unit_test(a_body_is_handed_on_in_pieces_and_the_taker_may_stop_it),
 		cmocka_unit_test(a_silent_server_ends_in_a_timeout),
+		cmocka_unit_test(an_answer_that_drips_ends_with_the_time_of_the_whole),
 		cmocka_unit_test(a_cancel_ends_a_request_within_a_second),
 		cmocka_unit_test(redirects_are_followed_when_asked_for_and_keep_headers_at_home),
 		cmocka_unit_test(a_redirect_to_a_file_or_without_end_is_refused),
