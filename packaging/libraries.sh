@@ -103,7 +103,7 @@ build_curl() {
   # shellcheck disable=SC2086
   ./configure $cross --disable-shared --enable-static --with-openssl="$root" --with-nghttp2="$root" --with-zlib="$root" --without-zstd --without-brotli --without-libpsl --without-libidn2 \
     --without-librtmp --without-libssh2 --without-libgsasl --without-ca-bundle --without-ca-path --without-ngtcp2 --without-nghttp3 --disable-ftp --disable-file --disable-ldap --disable-ldaps \
-    --disable-rtsp --disable-dict --disable-telnet --disable-tftp --disable-pop3 --disable-imap --disable-smb --disable-smtp --disable-gopher --disable-mqtt --disable-manual --disable-docs \
+    --disable-rtsp --disable-dict --disable-telnet --disable-tftp --disable-pop3 --disable-smb --disable-gopher --disable-mqtt --disable-manual --disable-docs \
     --disable-ntlm --disable-ntlm-wb --disable-kerberos-auth --disable-negotiate-auth --disable-aws --disable-sspi --disable-tls-srp --disable-alt-svc --disable-hsts --disable-netrc --disable-mime \
     --disable-cookies --disable-doh --disable-progress-meter --disable-libcurl-option --disable-dnsshuffle --enable-threaded-resolver --enable-unix-sockets --enable-proxy \
     --enable-http-auth --disable-digest-auth --disable-get-easy-options --disable-openssl-auto-load-config --disable-versioned-symbols --disable-symbol-hiding --disable-debug
