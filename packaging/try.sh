@@ -1,6 +1,6 @@
 #!/bin/sh
 # try.sh MACHINE [TEST [ARGUMENT…]]: the tests that matter most to a static program, done to those that static.sh has made: SSH, PostgreSQL and git over
-# TLS with an authority of one's own, names by DNS, actions without an installed davit, and what is one file. Or TEST, a path below tests/, alone.
+# TLS with an authority of one's own, names by DNS, certificates of mail servers, actions without an installed davit, and what is one file. Or TEST, a path below tests/, alone.
 #
 # Needs what `cmake/packages.sh stack` installs, root, and for another machine's programs a kernel that runs them (qemu-user-static with binfmt_misc).
 . "$(dirname "$0")/common.sh"
@@ -40,5 +40,6 @@ attempt integration/ssh_as_people_have_it.py
 attempt integration/journal_over_tls.py
 attempt integration/names_by_dns.py
 attempt integration/checkout_by_version_0.py VersionZero.test_a_ca_file_of_one_s_own_is_trusted_and_nothing_else
+attempt integration/gate_asks_from_here.py Tls.test_a_certificate_that_mail_servers_show_after_starttls_is_judged_too
 attempt integration/where_davit_is_not.py
 exit $failed
