@@ -18,6 +18,7 @@ static const char stars[] = "***";
 
 struct mask {
 	struct patterns *patterns;
+	struct patterns *leaves; /* covered, and no more */
 	struct expressions *expressions;
 	bool short_lines; /* one was left out */
 	/* A thread may print what it saw while another one learns a secret. */
@@ -29,6 +30,7 @@ static void find_all(const struct mask *m, const char *text, size_t len, bool by
 	mask_ranges_init(found);
 	pthread_rwlock_rdlock(m->lock);
 	mask_patterns_find(m->patterns, text, len, by_line, found);
+	mask_patterns_find(m->leaves, text, len, by_line, found);
 	mask_expressions_find(m->expressions, text, len, by_line, found);
 	pthread_rwlock_unlock(m->lock);
 	mask_ranges_merge(found);
@@ -73,8 +75,9 @@ bool mask_apply_lines(const struct mask *m, const char *text, size_t len, struct
 size_t mask_cut(const struct mask *m, const char *text, size_t len)
 {
 	pthread_rwlock_rdlock(m->lock);
-	size_t reach = MAX(mask_patterns_longest(m->patterns),
-	                   mask_expressions_count(m->expressions) > 0 ? (size_t)EXPRESSION_REACH : (size_t)1);
+	size_t reach = mask_expressions_count(m->expressions) > 0 ? (size_t)EXPRESSION_REACH : (size_t)1;
+	reach = MAX(reach, mask_patterns_longest(m->patterns));
+	reach = MAX(reach, mask_patterns_longest(m->leaves));
 	pthread_rwlock_unlock(m->lock);
 	if (len <= reach)
 		return 0;
@@ -95,7 +98,11 @@ bool mask_finds(const struct mask *m, const char *text, size_t len)
 	if (mask_is_empty(m))
 		return false;
 	struct ranges found;
-	find_all(m, text, len, false, &found);
+	mask_ranges_init(&found);
+	pthread_rwlock_rdlock(m->lock);
+	mask_patterns_find(m->patterns, text, len, false, &found);
+	mask_expressions_find(m->expressions, text, len, false, &found);
+	pthread_rwlock_unlock(m->lock);
 	bool any = found.count > 0;
 	mask_ranges_done(&found);
 	return any;
@@ -104,28 +111,37 @@ bool mask_finds(const struct mask *m, const char *text, size_t len)
 bool mask_is_empty(const struct mask *m)
 {
 	pthread_rwlock_rdlock(m->lock);
-	bool empty = mask_patterns_count(m->patterns) == 0 && mask_expressions_count(m->expressions) == 0;
+	bool empty = mask_patterns_count(m->patterns) == 0 && mask_patterns_count(m->leaves) == 0 &&
+	             mask_expressions_count(m->expressions) == 0;
 	pthread_rwlock_unlock(m->lock);
 	return empty;
 }
 
-void mask_add_plain(struct mask *m, const char *value, size_t len)
-{
-	pthread_rwlock_wrlock(m->lock);
-	mask_patterns_add(m->patterns, value, len);
-	pthread_rwlock_unlock(m->lock);
-}
+/* Where a value is added. */
+struct place {
+	struct mask *mask;
+	struct patterns *patterns;
+};
 
 static void add_form(void *context, const char *form, size_t len)
 {
-	mask_add_plain(context, form, len);
+	const struct place *to = context;
+	pthread_rwlock_wrlock(to->mask->lock);
+	mask_patterns_add(to->patterns, form, len);
+	pthread_rwlock_unlock(to->mask->lock);
 }
 
-static void add_with_forms(struct mask *m, const char *value, size_t len)
+void mask_add_plain(struct mask *m, const char *value, size_t len)
 {
-	mask_add_plain(m, value, len);
+	struct place to = {m, m->patterns};
+	add_form(&to, value, len);
+}
+
+static void add_with_forms(struct place *to, const char *value, size_t len)
+{
+	add_form(to, value, len);
 	if (len <= SECRET_MAX)
-		mask_forms(value, len, add_form, m);
+		mask_forms(value, len, add_form, to);
 }
 
 static bool is_blank(char c)
@@ -151,14 +167,14 @@ static size_t count_characters(const char *text, size_t len)
 	return count;
 }
 
-static void add_line(struct mask *m, const char *line, size_t len)
+static void add_line(struct place *to, const char *line, size_t len)
 {
 	if (len == 0)
 		return;
 	if (count_characters(line, len) < MASK_LINE_MIN)
-		m->short_lines = true;
+		to->mask->short_lines = true;
 	else
-		add_with_forms(m, line, len);
+		add_with_forms(to, line, len);
 }
 
 bool mask_has_short_lines(const struct mask *m)
@@ -166,7 +182,7 @@ bool mask_has_short_lines(const struct mask *m)
 	return m->short_lines;
 }
 
-void mask_add(struct mask *m, const char *value, size_t len)
+static void add(struct place *to, const char *value, size_t len)
 {
 	const char *whole = value;
 	size_t whole_len = len;
@@ -174,19 +190,31 @@ void mask_add(struct mask *m, const char *value, size_t len)
 	if (whole_len == 0)
 		return;
 	if (whole_len != len)
-		mask_add_plain(m, value, len);
-	add_with_forms(m, whole, whole_len);
+		add_form(to, value, len);
+	add_with_forms(to, whole, whole_len);
 	for (size_t from = 0; from < whole_len;) {
-		size_t to = from;
-		while (to < whole_len && whole[to] != '\n' && whole[to] != '\r')
-			to++;
+		size_t end = from;
+		while (end < whole_len && whole[end] != '\n' && whole[end] != '\r')
+			end++;
 		const char *line = whole + from;
-		size_t line_len = to - from;
+		size_t line_len = end - from;
 		trim(&line, &line_len);
 		if (line_len < whole_len)
-			add_line(m, line, line_len);
-		from = to + 1;
+			add_line(to, line, line_len);
+		from = end + 1;
 	}
+}
+
+void mask_add(struct mask *m, const char *value, size_t len)
+{
+	struct place to = {m, m->patterns};
+	add(&to, value, len);
+}
+
+void mask_add_leaf(struct mask *m, const char *value, size_t len)
+{
+	struct place to = {m, m->leaves};
+	add(&to, value, len);
 }
 
 int mask_add_pattern(struct mask *m, const char *pattern, struct err *err)
@@ -201,6 +229,7 @@ struct mask *mask_new(void)
 {
 	struct mask *m = xcalloc(1, sizeof(*m));
 	m->patterns = mask_patterns_new();
+	m->leaves = mask_patterns_new();
 	m->expressions = mask_expressions_new();
 	m->lock = xmalloc(sizeof(*m->lock));
 	pthread_rwlock_init(m->lock, NULL);
@@ -212,6 +241,7 @@ void mask_free(struct mask *m)
 	if (m == NULL)
 		return;
 	mask_patterns_free(m->patterns);
+	mask_patterns_free(m->leaves);
 	mask_expressions_free(m->expressions);
 	pthread_rwlock_destroy(m->lock);
 	free(m->lock);

@@ -61,6 +61,20 @@ def rss_kib(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
+def settled_kib(pid):
+    """The memory once it is the same for two seconds: the agent gives back what its start, or a job, has left."""
+    last, since = rss_kib(pid), time.monotonic()
+
+    def same():
+        nonlocal last, since
+        now = rss_kib(pid)
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > 2
+    until("the memory settles", same)
+    return last
+
+
 class Forge(forge.Forge):
     """The forge with what the agent's tests ask often."""
 

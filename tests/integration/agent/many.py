@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 
-from harness import Case, rss_kib, run, until
+from harness import Case, rss_kib, run, settled_kib, until
 
 REGISTRATIONS, MINUTES = int(os.environ.get("DAVIT_MANY_REGISTRATIONS", "6")), float(os.environ.get("DAVIT_MANY_MINUTES", "0.1"))
 A_MINUTE, LATE_S, GROWTH_KIB = 50, 10, 1024
@@ -56,7 +56,8 @@ def test_of_jobs_at_an_even_pace_none_is_late():
             delays.append(seconds(job["started_at"]) - asked[one["id"]])
             assert "hello" in "".join(s["log"] or "" for s in c.forge.run(one["id"])["jobs"][0]["steps"]), one
         until("no job any more", lambda: c.agent.state()["jobs"] == [])
-        grown, used = rss_kib(pid) - warm, cpu_s(pid) - used
+        used = cpu_s(pid) - used
+        grown = settled_kib(pid) - warm
         print(f"{REGISTRATIONS} registrations, {count} jobs in {time.monotonic() - begun:.0f} s: begun after {statistics.median(delays) * 1000:.0f} ms at the "
               f"median, {max(delays) * 1000:.0f} ms at most; memory {warm} KiB, then {grown:+} KiB; {used:.2f} s of the listener's processor time")
         assert max(delays) < LATE_S, sorted(delays)[-5:]

@@ -5,7 +5,7 @@ import sys
 import time
 
 import harness
-from harness import HELLO, Case, rss_kib, run, until
+from harness import HELLO, Case, run, settled_kib, until
 from servers.room import room
 
 FEW, MANY = 2, 42
@@ -15,20 +15,6 @@ LIMIT_KIB = 60
 LIMIT_IDLE_KIB = 9 * 1024
 
 
-def settled(pid):
-    """The memory once it is the same for two seconds: the agent gives back what its start has left."""
-    last, since = rss_kib(pid), time.monotonic()
-
-    def same():
-        nonlocal last, since
-        now = rss_kib(pid)
-        if now != last:
-            last, since = now, time.monotonic()
-        return time.monotonic() - since > 2
-    until("the memory settles", same)
-    return last
-
-
 def memory_with(count):
     names = [f"acme/r{i}" for i in range(count)]
     with Case(names, tls=True) as c:
@@ -36,7 +22,7 @@ def memory_with(count):
             c.agent.configure(c.forge, name)
         c.agent.start().listening(count)
         until("all poll", lambda: sum(r["polling"] for r in c.forge.runners()) >= count)
-        return settled(c.agent.process.pid)
+        return settled_kib(c.agent.process.pid)
 
 
 def test_each_further_registration_costs_less_than_60_KiB():

@@ -5,7 +5,7 @@ import os
 import random
 import re
 
-from harness import Case, rss_kib, run, until
+from harness import Case, run, settled_kib, until
 
 REPOSITORIES = ("acme/one", "acme/two", "acme/three")
 JOBS, SEED = int(os.environ.get("DAVIT_SOAK_JOBS", "6")), int(os.environ.get("DAVIT_SOAK_SEED", "1"))
@@ -51,9 +51,9 @@ def test_no_job_and_no_line_is_lost_whatever_fails_and_the_memory_stays():
                 (job,) = c.forge.ended(sha)
                 check(job, name)
             if warm is None and number >= min(JOBS // 3, 99):
-                warm = rss_kib(c.agent.process.pid)
+                warm = settled_kib(c.agent.process.pid)
         until("no job any more", lambda: c.agent.state()["jobs"] == [])
-        grown = rss_kib(c.agent.process.pid) - warm
+        grown = settled_kib(c.agent.process.pid) - warm
         print(f"memory: {warm} KiB, then {grown:+} KiB")
         assert grown < GROWTH_KIB, grown
         c.forge.no_faults()

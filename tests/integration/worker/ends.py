@@ -103,7 +103,7 @@ class Ends(unittest.TestCase):
         self.assertEqual(run.conclusion, "failure")
         self.assertEqual(run.messages("slow"), [("failure", "The action 'slow' has timed out after 1 minutes.")])
         self.assertEqual(run.conclusions()["bad"], "success")
-        self.assertIn("timeout-minutes must be a number", run.messages("bad")[1][1])
+        self.assertIn("The template is not valid. Unexpected value 'x'", run.messages("bad")[1][1])
 
     def test_a_shutdown_fails_the_job_and_skips_the_rest(self):
         worker = self.house.start(f'''

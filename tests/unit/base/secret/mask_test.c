@@ -276,6 +276,14 @@ static void values_in_a_document_are_covered_unless_they_are_short(void **state)
 		assert_string_equal(masked(m, "xinner-leaf-1 deep\tleaf-2 deep\\tleaf-2 12345678 root true"),
 		                    "x*** *** *** *** root true");
 	}
+	_cleanup_(mask_freep) struct mask *targets = mask_new();
+	static const char document[] =
+		"{\"web\":{\"ssh\":{\"host\":\"shop.example\",\"password\":[\"long-enough\"],\"host_key\":"
+		"\"SHA256:abcdef\"}}}";
+	mask_add_leaves(targets, document, strlen(document));
+	assert_string_equal(masked(targets, "shop.example long-enough SHA256:abcdef"), "*** *** ***");
+	assert_false(mask_finds(targets, "http://shop.example/health SHA256:abcdef", 40));
+	assert_true(mask_finds(targets, "http://u:long-enough@x", 22));
 	static const char *const plain[] = {"correct horse battery", "-----BEGIN KEY-----\nabcdefgh\n",
 	                                    "{\"a\": \"unclosed", "[", ""};
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
