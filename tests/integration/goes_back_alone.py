@@ -135,7 +135,8 @@ class GoesBackAlone(Case):
         self.t.write("go-on", b"")
         self.assertEqual(davit.wait(120), 0)
         self.assertEqual(self.t.read("conf"), b"new")
-        self.assertFalse(os.path.exists(self.t.base))
+        self.assertEqual(os.listdir(self.t.base), ["former"])       # what `davit rollback` would bring back
+        self.assertEqual(os.stat(os.path.join(self.t.base, "former")).st_mode & 0o077, 0)
 
     def test_a_runner_that_slept_is_shut_out_and_told_why(self):
         self.lay()
