@@ -131,6 +131,9 @@ static void consider_event(struct forge *f, struct forge_repo *repo, const char 
 	if (r >= 0)
 		r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, &doc, &err);
 	_cleanup_free_ char *base = xasprintf("%s^1", event->sha); /* of a pull request's merge */
+	/* The push that brought its faults has told them, and nobody knows whether it waits for what other runs do. */
+	if (r < 0 && strcmp(event->name, "workflow_run") == 0)
+		return;
 	if (r >= 0 && (!workflow_wants(workflow, event->name, event->branch, event->filter) ||
 	               (event->workflow != NULL && !workflow_wants_run_of(workflow, event->workflow)) ||
 	               !changed_paths_start(repo, workflow, event->name, event->ref, base, event->sha)))

@@ -138,6 +138,19 @@ class Causes(Case):
         self.expect_none()
 
 
+    def test_a_file_with_faults_fails_once_and_by_no_end_of_another_run(self):
+        self.start()
+        runner = Runner(self.forge, "octo/demo").ready()
+        self.repo.push({".github/workflows/broken.yml": "on: push\njobs: [\n", ".github/workflows/ci.yml": "name: build\n" + ONE_JOB,
+                        ".github/workflows/behind.yml": WAITS % "workflow_run: { workflows: [build], types: [completed] }"})
+        self.run_job(runner)
+        self.runs_of("workflow_run", 1)
+        self.run_job(runner)
+        self.forge.wait("the end of all", lambda: all(r["conclusion"] for r in self.forge.runs(logs=False)))
+        self.assertEqual(sorted((r["event"], r["conclusion"]) for r in self.forge.runs(logs=False)), [("push", "failure"), ("push", "success"), ("workflow_run", "success")])
+        self.expect_none()
+
+
 class Forks(unittest.TestCase):
     def test_a_pull_request_from_a_fork_gets_no_secrets_and_a_token_that_only_reads(self):
         with Forge(repos=["octo/demo", "mallory/demo"], options=["--poll", "300ms"]) as forge:
