@@ -382,9 +382,10 @@ static int set_references(struct git_area *a, const struct git_wanted *want, boo
 			set_reference(a, want->ref, &object);
 		if (want->ref != NULL && str_starts(want->ref, "refs/pull/")) {
 			_cleanup_free_ char *pull = xasprintf("refs/remotes/%s", want->ref + strlen("refs/"));
-			set_reference(a, pull, &id);
+			r = set_reference(a, pull, &id);
 		}
-		r = git_repository_set_head_detached(a->repo, &id);
+		if (r == 0)
+			r = git_repository_set_head_detached(a->repo, &id);
 	}
 	if (r == 0 && a->kept)
 		r = forget_branches(a, want, all);

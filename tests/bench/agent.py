@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration" / "agent"))
 import harness  # noqa: E402
-from harness import Agent, Forge, until  # noqa: E402
+from harness import Agent, Forge, rss_kib, settled_kib, until  # noqa: E402
 
 REGISTRATIONS = 50
 POLL_MAX_S = 90
@@ -23,30 +23,9 @@ IDLE_S = 60                                      # longer than a poll lasts at G
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def rss_kib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise AssertionError("no VmRSS")
-
-
 def cpu_ms(pid):
     """Time on a processor, from the scheduler's own count in nanoseconds."""
     return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
-
-
-def settled(pid):
-    """The memory once it does not change for a second."""
-    last, since = rss_kib(pid), time.monotonic()
-
-    def same():
-        nonlocal last, since
-        now = rss_kib(pid)
-        if now != last:
-            last, since = now, time.monotonic()
-        return time.monotonic() - since > 2
-    until("the memory settles", same, 60)
-    return last
 
 
 class Setup:
@@ -86,7 +65,7 @@ def measure(count, then=None):
     setup = Setup(count)
     try:
         pid = setup.listen(count)
-        memory = settled(pid)
+        memory = settled_kib(pid)
         return memory, then(pid) if then else None
     finally:
         setup.close()
@@ -128,7 +107,7 @@ def node_rss():
     node = subprocess.Popen([program, "-e", "setInterval(()=>{},1e9)"], stdin=subprocess.DEVNULL, env={**os.environ, "NODE_OPTIONS": ""})
     try:
         until("node runs", lambda: rss_kib(node.pid) > 20000, 30)
-        return settled(node.pid)
+        return settled_kib(node.pid)
     finally:
         node.kill()
         node.wait()
@@ -185,7 +164,7 @@ def measure_http2(count):
             record.write_text(json.dumps(text))
         setup.agent.start().listening(count)
         until("all poll", lambda: sum(r["polling"] for r in setup.forge.runners()) >= count)
-        return settled(setup.agent.process.pid)
+        return settled_kib(setup.agent.process.pid)
     finally:
         setup.close()
         front.close()

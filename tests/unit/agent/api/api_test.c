@@ -11,7 +11,7 @@
 #include "base/sys/fs.h"
 
 struct world {
-	char dir[32], *token_file;
+	char *dir, *token_file;
 	struct http *http;
 	struct api *api;
 };
@@ -27,8 +27,7 @@ static int set_up(void **state)
 {
 	struct world *w = xcalloc(1, sizeof(*w));
 	unsetenv("GITHUB_TOKEN");
-	(void)strcpy(w->dir, "/tmp/davit-api-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
+	assert_int_equal(fs_make_temp_dir("davit-api-", &w->dir, NULL), 0);
 	w->token_file = write_file(w, "token", "a-token\nmore", 0600);
 	w->http = http_new(NULL, NULL);
 	const struct api_access access = {.token_file = w->token_file};
@@ -43,6 +42,7 @@ static int tear_down(void **state)
 	api_free(w->api);
 	http_free(w->http);
 	fs_remove_tree(AT_FDCWD, w->dir, NULL);
+	free(w->dir);
 	free(w->token_file);
 	free(w);
 	return 0;

@@ -131,7 +131,9 @@ static size_t kept_plans(void)
 		return files(NULL);
 	_cleanup_free_ char *count = in_postgres("SELECT count(*) FROM davit.plan");
 	assert_int_equal(files(NULL), 0);
-	return (size_t)atoi(count);
+	long long number = 0;
+	assert_true(str_parse_i64(count, 0, INT64_MAX, &number));
+	return (size_t)number;
 }
 
 static void only(bool shared)
