@@ -183,13 +183,14 @@ static void session_made(struct endpoint *e)
 	e->session_lost = false;
 	e->unreachable_since_ms = 0;
 	e->heard_ms = clock_mono_ms();
+	/* Before it is said: who is killed right behind it finds the session again. */
+	write_session(e, e->session);
 	if (!e->listening) {
 		e->listening = true;
 		listener_say("Listening for Jobs%s%s", e->listener->endpoint_count > 1 ? " of " : "",
 		             e->listener->endpoint_count > 1 ? endpoint_place(e) : "");
 	}
 	endpoint_write_state(e, "listening", NULL);
-	write_session(e, e->session);
 	listener_trim_soon(e->listener);
 	if (e->listener->options.probe > 0) {
 		e->listener->probed++;
