@@ -1,6 +1,6 @@
 #include "agent/listener/listener_priv.h"
 
-enum { BODY_MAX = 1 << 20, TIMEOUT_MS = 100000 };
+enum { BODY_MAX = 1 << 20 };
 
 bool call_is_running(const struct call *c)
 {
@@ -54,7 +54,7 @@ void call_start(struct listener *l, struct call *c, const struct call_request *q
 		.body = has_body ? str_peek(&c->body) : NULL,
 		.body_len = has_body ? c->body.len : 0,
 		.max_body = q->max_body,
-		.timeout_ms = q->timeout_ms ? q->timeout_ms : TIMEOUT_MS,
+		.timeout_ms = q->timeout_ms != 0 ? wire_limit_ms(q->timeout_ms) : wire_call_ms(),
 		.follow = true,
 	};
 	struct err err = ERR_INIT;
@@ -84,7 +84,7 @@ void call_service(struct listener *l, struct call *c, struct service_request *q,
 		.body = text,
 		.body_len = text != NULL ? strlen(text) : 0,
 		.max_body = q->max_body,
-		.timeout_ms = q->timeout_ms != 0 ? q->timeout_ms : TIMEOUT_MS,
+		.timeout_ms = q->timeout_ms != 0 ? wire_limit_ms(q->timeout_ms) : wire_call_ms(),
 		.follow = q->version == NULL,
 	};
 	struct err err = ERR_INIT;

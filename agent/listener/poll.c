@@ -7,7 +7,6 @@
 
 enum {
 	RETRY_MS = 30000,
-	POLL_TIMEOUT_MS = 100000,
 	POLL_FLOOR_MS = 1000, /* between polls that are answered at once with nothing */
 };
 
@@ -308,7 +307,7 @@ static void poll_done(void *context, int result, struct http_response *response,
 		return;
 	/* A poll that the service held until our own limit is an empty one; one whose answer drips in is not. */
 	if (r == ERR_TIMEOUT && response->status == 0 &&
-	    clock_mono_ms() - e->poll_started_ms >= POLL_TIMEOUT_MS - 1000) {
+	    clock_mono_ms() - e->poll_started_ms >= wire_call_ms() * 99 / 100) {
 		endpoint_enter(e, STEP_POLL);
 		return;
 	}

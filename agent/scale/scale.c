@@ -9,6 +9,7 @@
 
 #include "agent/service/registration.h"
 #include "agent/service/urls.h"
+#include "agent/service/wire.h"
 #include "base/core/cancel.h"
 #include "base/core/clock.h"
 #include "base/sys/fs.h"
@@ -248,7 +249,8 @@ static int open_api(struct scale *s, struct http *http, const char *base, struct
 int scale_run(const struct scale_options *options, int cancel_fd, struct err *err)
 {
 	struct scale s = {.options = options};
-	struct http_config config = {.insecure = false};
+	struct http_config config = wire_http_config();
+	config.user_agent = NULL; /* REST alone: under our own name */
 	_cleanup_free_ char *api = NULL;
 	_cleanup_(http_freep) struct http *http = NULL;
 	_cleanup_close_ int lock = -1;

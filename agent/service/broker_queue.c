@@ -1,7 +1,7 @@
 /* queue: the broker's [3.2, 4], and the choice of the generation. */
 #include "agent/service/queue.h"
 
-enum { DELETE_TIMEOUT_MS = 30000, POLL_TIMEOUT_MS = 100000, ACKNOWLEDGE_TIMEOUT_MS = 5000 };
+enum { DELETE_TIMEOUT_MS = 30000, ACKNOWLEDGE_TIMEOUT_MS = 5000 };
 
 struct broker_queue {
 	struct queue queue;
@@ -81,7 +81,6 @@ static int poll_messages(struct queue *q, const char *session, bool busy, struct
 {
 	(void)err;
 	*ret = (struct service_request){.url = broker_poll_url(of(q)->base, session, busy, true),
-	                                .timeout_ms = POLL_TIMEOUT_MS,
 	                                .max_body = WIRE_MESSAGE_MAX};
 	return 0;
 }

@@ -2,8 +2,6 @@
 
 #include "base/core/rand.h"
 
-enum { TIMEOUT_MS = 100000 };
-
 void service_request_done(struct service_request *q)
 {
 	free(q->url);
@@ -64,7 +62,7 @@ static struct http_request make(const struct service_request *q, const char *tok
 		.body = *body,
 		.body_len = *body != NULL ? strlen(*body) : 0,
 		.max_body = q->max_body,
-		.timeout_ms = q->timeout_ms != 0 ? q->timeout_ms : TIMEOUT_MS,
+		.timeout_ms = q->timeout_ms != 0 ? wire_limit_ms(q->timeout_ms) : wire_call_ms(),
 		.follow = q->version == NULL,
 	};
 }

@@ -153,8 +153,8 @@ static void start_update(struct results *r)
 		.headers = (const char *const *)r->headers.lines,
 		.body = text,
 		.body_len = strlen(text),
-		.timeout_ms = CALL_MS,
-		.retries = TRIES,
+		.timeout_ms = wire_call_ms(),
+		.retries = wire_retries(),
 	};
 	struct err err = ERR_INIT;
 	r->update = http_start(r->http, &request, update_done, r, &err);
@@ -244,8 +244,8 @@ static void start_call(struct upload *u, const char *name, const json_t *body)
 		.headers = (const char *const *)r->headers.lines,
 		.body = text,
 		.body_len = strlen(text),
-		.timeout_ms = CALL_MS,
-		.retries = TRIES,
+		.timeout_ms = wire_call_ms(),
+		.retries = wire_retries(),
 	};
 	struct err err = ERR_INIT;
 	u->transfer = http_start(r->http, &request, stage_done, u, &err);
@@ -311,8 +311,8 @@ static void start_blob(struct upload *u)
 		.body = body ? u->data : "",
 		.body_len = body ? u->len : 0,
 		.borrow_body = true,
-		.timeout_ms = CALL_MS,
-		.retries = TRIES,
+		.timeout_ms = wire_call_ms(),
+		.retries = wire_retries(),
 	};
 	struct err err = ERR_INIT;
 	u->transfer = http_start(u->results->http, &request, stage_done, u, &err);

@@ -3,10 +3,8 @@
 #include "agent/service/results.h"
 
 enum {
-	PARALLEL_MAX = 24, /* pending uploads at once */
-	TRIES = 3,
+	PARALLEL_MAX = 24,       /* pending uploads at once */
 	UPDATE_FAILURES_MAX = 3, /* an update's content is resent with the next one, so often */
-	CALL_MS = 100000,
 	URL_MAX = 16384,
 	URL_LIFE_MS = 5 * 60 * 1000, /* signatures hold for an hour */
 	HEADERS_MAX = 10,

@@ -137,7 +137,7 @@ static void send_first(struct v1_feed *f)
 	                               .headers = (const char *const *)headers.lines,
 	                               .body = text,
 	                               .body_len = strlen(text),
-	                               .timeout_ms = CALL_MS};
+	                               .timeout_ms = wire_limit_ms(CALL_MS)};
 	f->transfer = http_start(f->http, &request, sent, f, &err);
 	service_request_done(&q);
 	drop_first(f);

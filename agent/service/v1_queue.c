@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { DELETE_TIMEOUT_MS = 30000, POLL_TIMEOUT_MS = 100000, QUERY_MAX = 4096, VERSION_REFUSED = 1 };
+enum { DELETE_TIMEOUT_MS = 30000, QUERY_MAX = 4096, VERSION_REFUSED = 1 };
 
 struct v1_queue {
 	struct queue queue;
@@ -113,7 +113,7 @@ static int poll_messages(struct queue *q, const char *session, bool busy, struct
 		str_appendf(&query, "&lastMessageId=%lld", (long long)v->last);
 	str_appendf(&query, "&status=%s&runnerVersion=%s&os=%s&architecture=%s&disableUpdate=true",
 	            busy ? "Busy" : "Online", wire_runner_version(), wire_os(), wire_arch());
-	*ret = (struct service_request){.timeout_ms = POLL_TIMEOUT_MS, .max_body = WIRE_JOB_MAX};
+	*ret = (struct service_request){.max_body = WIRE_JOB_MAX};
 	return request(v, V1_MESSAGES, NULL, NULL, str_peek(&query), ret, err);
 }
 

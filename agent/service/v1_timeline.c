@@ -48,8 +48,8 @@ static struct http_transfer *start(struct timeline *t, struct service_request *q
 		.body = text != NULL ? text : data,
 		.body_len = text != NULL ? strlen(text) : len,
 		.borrow_body = text == NULL,
-		.timeout_ms = CALL_MS,
-		.retries = TRIES,
+		.timeout_ms = wire_call_ms(),
+		.retries = wire_retries(),
 	};
 	struct http_transfer *transfer = http_start(t->http, &request, done, context, err);
 	service_request_done(q);

@@ -4,8 +4,6 @@
 #include "agent/service/v1_feed.h"
 
 enum {
-	CALL_MS = 100000,
-	TRIES = 3,
 	PARALLEL_MAX = 4,
 	UPDATE_FAILURES_MAX = 3,
 	PERCENT_DONE = 100,

@@ -76,6 +76,31 @@ struct http_config wire_http_config(void)
 	                            .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
 }
 
+/* Beyond the bounds the nearer one counts. */
+static int64_t bounded_variable(const char *name, int64_t least, int64_t most, int64_t otherwise)
+{
+	const char *text = variable(name);
+	long long value;
+	if (text == NULL || !str_parse_i64(text, INT32_MIN, INT32_MAX, &value))
+		return otherwise;
+	return MAX(MIN(value, most), least);
+}
+
+int64_t wire_limit_ms(int64_t ms)
+{
+	return ms * bounded_variable("DAVIT_LIMIT_PERCENT", 1, 100, 100) / 100;
+}
+
+int64_t wire_call_ms(void)
+{
+	return wire_limit_ms(bounded_variable("GITHUB_ACTIONS_RUNNER_HTTP_TIMEOUT", 100, 1200, 100) * 1000);
+}
+
+int wire_retries(void)
+{
+	return (int)bounded_variable("GITHUB_ACTIONS_RUNNER_HTTP_RETRY", 3, 10, 3);
+}
+
 static void mask_password(struct mask *mask, const char *proxy)
 {
 	static const unsigned int forms[] = {0, CURLU_URLDECODE};

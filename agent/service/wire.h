@@ -22,6 +22,13 @@ const char *wire_user_agent(void);
  * $DAVIT_CLIENT_KEY or the same file), and whether nothing is verified (GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY) [7.4]. Until the next call. */
 struct http_config wire_http_config(void);
 
+/* One try of a call: 100 s, or what GITHUB_ACTIONS_RUNNER_HTTP_TIMEOUT says (100 to 1200 s) [7.7]. */
+int64_t wire_call_ms(void);
+/* The limit of a call that has one of its own. Of this and the one above tests may want a part: DAVIT_LIMIT_PERCENT, 1 to 100. */
+int64_t wire_limit_ms(int64_t ms);
+/* Further tries below those that each call has of its own: 3, or what GITHUB_ACTIONS_RUNNER_HTTP_RETRY says (3 to 10) [7.7]. */
+int wire_retries(void);
+
 /* Passwords of the proxies that the environment names, as they stand there and decoded [7.3]. */
 struct mask;
 void wire_mask_proxies(struct mask *mask);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/service/registration.h"
+#include "agent/service/wire.h"
 #include "base/core/cancel.h"
 #include "base/core/clock.h"
 #include "base/core/log.h"
@@ -313,7 +314,8 @@ static int watch(struct place_list *list, const struct watch_options *options, i
 
 int watch_run(const struct watch_options *options, int cancel_fd, struct err *err)
 {
-	struct http_config config = {.insecure = false};
+	struct http_config config = wire_http_config();
+	config.user_agent = NULL; /* REST alone: under our own name */
 	struct place_list list = {0};
 	_cleanup_close_ int lock = -1;
 	_cleanup_(http_freep) struct http *http = NULL;

@@ -135,7 +135,6 @@ struct job {
 	struct reports *reports; /* to nobody where the message names no service */
 	struct feed *feed;       /* of the live console; NULL: the message names none */
 	struct mask *mask;
-	const char *server_url;
 
 	int input_fd;  /* from the listener; -1: it is gone */
 	int signal_fd; /* from a listener that was started after it; -1: none */

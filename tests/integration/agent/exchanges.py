@@ -3,9 +3,12 @@
 forge gives the answers; agent and worker are real."""
 import datetime
 import os
+import pathlib
 import resource
+import tempfile
 
 from harness import Case, run, until
+from servers.slow import SlowRelay
 
 LATER = {"status": 429, "headers": {"Retry-After": "0"}, "body": '{"message":"too fast"}'}
 PROXY = {"status": 502, "body": "<html>Bad Gateway</html>"}
@@ -67,6 +70,38 @@ def test_a_job_succeeds_whatever_came_in_between():
             assert consumed(c, call), (call, c.forge.json("GET", "/_forge/faults"))
             assert c.agent.process.poll() is None, c.agent.text()
         assert c.agent.stop() == 0
+
+
+# What a service that is slow on purpose can hold up; its answer comes a byte at a time, or never has all its headers.
+SLOW = [("oauth2/token", "POST", "headers"), ("session", "POST", "bytes"), ("/message", "GET", "headers"), ("/message", "GET", "bytes"),
+        ("acquirejob", "POST", "bytes"), ("renewjob", "POST", "headers"), ("WorkflowStepsUpdate", "POST", "bytes"),
+        ("GetStepLogsSignedBlobURL", "POST", "headers"), ("blobs", "PUT", "bytes"), ("CreateJobLogsMetadata", "POST", "headers"),
+        ("completejob", "POST", "bytes")]
+
+
+def test_an_answer_that_drips_or_has_headers_without_end_is_given_up_and_the_job_succeeds():
+    relay = SlowRelay()
+    url = f"http://127.0.0.1:{relay.port}"
+    with tempfile.TemporaryDirectory(prefix="davit-slow-") as folder:
+        port = pathlib.Path(folder, "port")
+        # A hundredth of each time limit: one second of a call's hundred.
+        with Case(options=("--url", url, "--port-file", str(port), "--poll", "300ms"), DAVIT_LIMIT_PERCENT="1") as c:
+            relay.target = c.forge.port = int(port.read_text())
+            c.forge.url = f"http://127.0.0.1:{relay.target}"
+            slow_answers(c, relay, url)
+    relay.close()
+
+
+def slow_answers(c, relay, url):
+    c.agent.davit("configure", "--unattended", "--url", f"{url}/acme/widgets", "--token", c.forge.registration_token("acme/widgets"), "--name", "box")
+    relay.rules = list(SLOW)
+    c.agent.start().listening()
+    until("the end of the slow polls", lambda: [path for path, _, _ in relay.ended].count("/message") == 2)
+    succeeds(c, "slow answers")
+    assert relay.rules == [], relay.rules
+    until("each slow answer is given up", lambda: sorted(relay.ended) == sorted(SLOW))
+    assert c.agent.process.poll() is None, c.agent.text()
+    assert c.agent.stop() == 0
 
 
 def test_messages_that_are_unknown_broken_or_come_twice_do_no_harm():

@@ -143,10 +143,10 @@ class Agent:
         return self.davit("configure", "--unattended", "--url", f"{forge.url}/{repository}", "--token",
                           forge.registration_token(repository), "--name", self.name, *words, **more)
 
-    def start(self, *words, program=DAVIT, before=None, **environment):
+    def start(self, *words, program=DAVIT, before=None, command="run", **environment):
         """before: called in the new process, before it executes the program."""
         self.log = open(self.output, "a")
-        self.process = subprocess.Popen([program, "agent", "run", *words], env={**self.env, **environment}, stdout=self.log,
+        self.process = subprocess.Popen([program, "agent", command, *words], env={**self.env, **environment}, stdout=self.log,
                                         stderr=subprocess.STDOUT, cwd=self.root, preexec_fn=before, **self.identity)
         return self
 

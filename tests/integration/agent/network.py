@@ -2,6 +2,7 @@
 """What lies between the agent and the service: a clock that is off, a proxy with a password, a private authority, a client's certificate, a name
 that does not resolve yet."""
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -114,6 +115,46 @@ def test_a_service_that_wants_a_certificate_of_the_client_gets_it_with_each_call
         assert f.agent.stop() == 0
 
 
+WATCHED = """name: here
+environment: production
+targets: { here: { local: {}, base: %s } }
+steps:
+  - run: { command: [touch, %s], undo: none }
+"""
+
+
+def test_watch_and_autoscale_show_the_certificate_of_the_client_too():
+    with Far(client=True) as f:
+        f.through_proxy()
+        cert, key = f.authority.issue("agent-7", "agent-7")
+        token, made = pathlib.Path(f.dir, "token"), pathlib.Path(f.dir, "made")
+        token.write_text("a-token")
+        token.chmod(0o600)
+        sha = f.forge.push(JOB, files={"deploy.yml": WATCHED % (f.dir, made)})
+        f.forge.json("POST", "/api/v3/repos/acme/widgets/deployments", {"ref": sha, "auto_merge": False, "required_contexts": []}, f.forge.admin())
+        watched = pathlib.Path(f.dir, "watch.json")
+        watched.write_text(json.dumps({"token_file": str(token), "watch": [{"repository": f"{f.url}/acme/widgets"}]}))
+
+        def watch(**more):
+            return subprocess.run([DAVIT, "watch", str(watched), "--once"], env={**f.agent.env, **more}, capture_output=True, text=True, check=False)
+
+        def scale(**more):
+            f.agent.start("--url", f"{f.url}/acme/widgets", "--token-file", str(token), "--interval", "1s", command="autoscale", **more)
+
+        refused = watch()
+        assert refused.returncode == 1 and "certificate" in refused.stderr and not made.exists(), refused.stderr
+        scale()
+        f.agent.says("certificate")
+        assert f.agent.stop() == 0 and f.relay.seen == [], f.agent.text()
+        shown = {"DAVIT_CLIENT_CERT": cert, "DAVIT_CLIENT_KEY": key}
+        carried = watch(**shown)
+        assert carried.returncode == 0 and made.exists(), carried.stderr
+        scale(**shown)
+        assert [j["conclusion"] for j in f.forge.ended(sha)] == ["success"], f.agent.text()
+        assert set(f.relay.seen) == {"agent-7"}, f.relay.seen
+        assert f.agent.stop() == 0
+
+
 def test_a_name_that_does_not_resolve_yet_is_waited_for():
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
         print("skipped: a hosts file of one's own needs a mount namespace")
@@ -150,7 +191,10 @@ def test_a_clock_that_is_ten_minutes_off_keeps_nobody_from_working():
             until("another token", lambda: [r["status"] for r in c.forge.seen("oauth2/token")].count(200) >= 2)
             # One that cannot be renewed for a moment is not taken for lost.
             c.forge.fault("renewjob", method="POST", times=2, skip=1, status=503)
-            assert [j["conclusion"] for j in c.forge.ended(c.forge.push(JOB.replace("echo", "sleep 1.5; echo")))] == ["success"]
+            sha = c.forge.push(JOB.replace("echo", f"until [ -e {c.root}/renewed ]; do read -rt 0.05 <> <(:) || true; done; echo"))
+            until("a renewal behind those that were refused", lambda: [r["status"] for r in c.forge.seen("renewjob")][-3:-1] == [503, 503])
+            (c.root / "renewed").touch()
+            assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
             assert [r["status"] for r in c.forge.seen("oauth2/token")].count(400) == 1, c.forge.seen("oauth2/token")
             assert len(re.findall(rf"clock is (59|60)\d s {'before' if off > 0 else 'behind'} the service's", c.agent.text())) == 1, c.agent.text()
             assert "is lost" not in c.agent.text()

@@ -222,6 +222,34 @@ static void an_error_says_the_status_and_the_services_words(void **state)
 	http_response_done(&r);
 }
 
+static void time_limits_and_retries_are_the_environments_within_bounds(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *seconds, *retries, *percent;
+		int64_t call_ms;
+		int tries;
+	} rows[] = {
+		{NULL, NULL, NULL, 100000, 3},     {"300", "5", NULL, 300000, 5}, {"5", "0", NULL, 100000, 3},
+		{"5000", "99", NULL, 1200000, 10}, {"soon", "", NULL, 100000, 3}, {"200", NULL, "1", 2000, 3},
+	};
+	static const char *const names[] = {"GITHUB_ACTIONS_RUNNER_HTTP_TIMEOUT", "GITHUB_ACTIONS_RUNNER_HTTP_RETRY",
+	                                    "DAVIT_LIMIT_PERCENT"};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *const values[] = {rows[i].seconds, rows[i].retries, rows[i].percent};
+		for (size_t n = 0; n < ARRAY_SIZE(names); n++)
+			if (values[n] != NULL)
+				setenv(names[n], values[n], 1);
+			else
+				unsetenv(names[n]);
+		assert_int_equal(wire_call_ms(), rows[i].call_ms);
+		assert_int_equal(wire_retries(), rows[i].tries);
+	}
+	assert_int_equal(wire_limit_ms(60000), 600);
+	for (size_t n = 0; n < ARRAY_SIZE(names); n++)
+		unsetenv(names[n]);
+}
+
 static void a_registration_survives_being_kept(void **state)
 {
 	(void)state;
@@ -327,6 +355,7 @@ int main(void)
 		cmocka_unit_test(an_error_says_the_status_and_the_services_words),
 		cmocka_unit_test(an_answer_to_the_end_of_a_job_says_whether_it_is_tried_again),
 		cmocka_unit_test(what_is_refused_is_told_with_less),
+		cmocka_unit_test(time_limits_and_retries_are_the_environments_within_bounds),
 		cmocka_unit_test(a_registration_survives_being_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
