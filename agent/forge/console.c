@@ -69,18 +69,53 @@ static const char *fault_of(const json_t *message)
 	return NULL;
 }
 
-static void print_lines(const struct forge_console *c, const char *step, const json_t *value)
+static void print_lines(const struct forge_job *job, const char *step_name, json_t *lines)
 {
 	size_t i;
 	json_t *line;
-	const char *name = json_get_string(json_object_get(c->job->steps, step), "name");
-	json_array_foreach((json_t *)(uintptr_t)value, i, line)
+	json_array_foreach(lines, i, line)
 	{
 		_cleanup_(str_done) struct str safe = STR_INIT(64 << 10);
 		str_append_safe(&safe, json_string_value(line), json_string_length(line));
-		printf("%s / %s | %s\n", c->job->name, name != NULL ? name : step, str_peek(&safe));
+		printf("%s%s%s | %s\n", job->name, step_name != NULL ? " / " : "", step_name != NULL ? step_name : "",
+		       str_peek(&safe));
 	}
 	fflush(stdout);
+}
+
+static const char *step_name(const struct forge_job *job, const char *step)
+{
+	return json_get_string(json_object_get(job->steps, step), "name");
+}
+
+void console_print_held(struct forge_job *job, bool all)
+{
+	const char *step;
+	void *next;
+	json_t *lines;
+	json_object_foreach_safe(job->held, next, step, lines)
+	{
+		if (!all && step_name(job, step) == NULL)
+			continue;
+		print_lines(job, step_name(job, step), lines);
+		json_object_del(job->held, step);
+	}
+}
+
+/* A step's first lines may come before its name, which comes another way: they wait for it. */
+static void print_or_hold(struct forge_job *job, const char *step, json_t *lines)
+{
+	if (step_name(job, step) != NULL) {
+		print_lines(job, step_name(job, step), lines);
+		return;
+	}
+	json_t *held = json_object_get(job->held, step);
+	if (held == NULL) {
+		held = json_array();
+		json_object_set_new(job->held, step, held);
+	}
+	if (json_array_size(held) < KEPT_LINES)
+		json_array_extend(held, lines);
 }
 
 static void take(struct forge_console *c, const json_t *message)
@@ -101,7 +136,7 @@ static void take(struct forge_console *c, const json_t *message)
 		json_array_append(kept, line);
 	}
 	if (c->f->config.lines)
-		print_lines(c, step, value);
+		print_or_hold(c->job, step, value);
 	forge_wake(c->f);
 }
 

@@ -70,8 +70,8 @@ static int announce(struct forge *f, struct err *err)
 
 static void free_job(struct forge_job *job)
 {
-	json_t *values[] = {job->message, job->permissions, job->steps,  job->live,    job->annotations,
-	                    job->outputs, job->telemetry,   job->matrix, job->strategy};
+	json_t *values[] = {job->message,     job->permissions, job->steps,     job->live,   job->held,
+	                    job->annotations, job->outputs,     job->telemetry, job->matrix, job->strategy};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	char *texts[] = {job->name, job->environment, job->environment_url, job->group, job->raw_conclusion};

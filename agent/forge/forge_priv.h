@@ -112,6 +112,7 @@ struct forge_job {
 	struct forge_token *access_token, *github_token;
 	json_t *steps; /* external id → step */
 	json_t *live;  /* step id → the last lines of its console */
+	json_t *held;  /* step id → lines of the console that wait for the step's name */
 	json_t *annotations, *outputs, *telemetry;
 	char *raw_conclusion; /* the word of completejob */
 	int64_t change_order;

@@ -146,6 +146,7 @@ static void steps_update(struct req *r)
 		json_object_set(kept, "started_at", json_object_get(step, "started_at"));
 		json_object_set(kept, "completed_at", json_object_get(step, "completed_at"));
 	}
+	console_print_held(job, false);
 	req_reply_json(r, 200, json_pack("{s:b}", "ok", 1));
 }
 

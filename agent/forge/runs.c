@@ -62,6 +62,7 @@ struct forge_job *forge_job_new(struct forge *f, struct forge_run *run, struct f
 	job->state = JOB_WAITING;
 	job->steps = json_object();
 	job->live = json_object();
+	job->held = json_object();
 	job->annotations = json_array();
 	job->outputs = json_object();
 	job->permissions = forge_call_permissions(job);
@@ -387,6 +388,7 @@ static void advance_all(struct forge *f)
 
 void forge_job_complete(struct forge *f, struct forge_job *job, const char *conclusion)
 {
+	console_print_held(job, true);
 	forge_job_end_early(f, job, conclusion);
 	cancel_other_legs(f, job);
 	if (job->github_token)

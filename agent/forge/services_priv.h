@@ -97,6 +97,8 @@ bool log_archive_write(const struct log_entries *entries, struct storage_blob *t
 /* The answer that makes the connection a WebSocket; it takes r->console. */
 struct MHD_Response *console_response(struct req *r);
 void console_free(struct forge_console *c);
+/* --lines: prints the lines that waited for the names of their steps. all: those without a name too, for the job has ended. */
+void console_print_held(struct forge_job *job, bool all);
 
 /* ---- artifacts.c, caches.c ---- */
 

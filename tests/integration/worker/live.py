@@ -68,6 +68,16 @@ class Live(unittest.TestCase):
         self.assertIn("over", run.lines("long"))
         self.assertEqual(self.step_now()["live"], [line for line in run.lines("long") if line])
 
+    def test_printed_lines_stand_under_the_names_of_their_steps(self):
+        worker = self.house.start(self.held("echo printed-once"))
+        until(lambda: "printed-once" in (self.step_now().get("live") or []), seconds=20)
+        self.let_go()
+        self.assertEqual(self.house.finish(worker).conclusion, "success")
+        until(lambda: " | printed-once\n" in self.house.forge.log(), seconds=20)
+        places = [line.split(" | ")[0] for line in self.house.forge.log().splitlines() if line.endswith(" | printed-once")]
+        self.assertEqual([place.split(" / ")[1] for place in places], ["long"])
+        self.assertNotRegex(self.house.forge.log(), "(?m)^[^|\\n]*[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[^|\\n]* [|] ")
+
     def test_lines_come_in_batches_with_their_numbers_cut_and_without_empty_ones(self):
         run = self.house.start(self.held("printf \"a\\n\\nb\\n\"; head -c 3000 /dev/zero | tr \"\\0\" x; echo; echo ü; printf \"\\377\\n\""), change=feed_to(self.server.url("good")))
         self.server.wait(lambda: "ü" in "".join(self.server.messages) or "\\u00fc" in "".join(self.server.messages))
