@@ -195,10 +195,13 @@ int agent_policy(int argc, char **argv)
 		.min_rest = 1,
 		.max_rest = 1};
 	struct cli_rest rest;
-	if (argc < 2 || strcmp(argv[1], "test") != 0) {
-		fputs("usage: davit agent policy test FILE [options]\n", argc < 2 ? stderr : stdout);
-		return argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) ? 0 : WRONG;
+	bool asks = argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+	if (argc < 2 || (!asks && strcmp(argv[1], "test") != 0)) {
+		(void)fprintf(stderr, "davit: %s%s%s\n  davit agent policy --help explains it\n",
+		              argc < 2 ? "agent policy needs a part: test" : "agent policy has no part '",
+		              argc < 2 ? "" : argv[1], argc < 2 ? "" : "'");
+		return WRONG;
 	}
-	int r = cli_parse(&command, argc - 1, argv + 1, &rest);
+	int r = asks ? cli_parse(&command, argc, argv, &rest) : cli_parse(&command, argc - 1, argv + 1, &rest);
 	return r >= 0 ? r : test(rest.words[0], &given);
 }

@@ -167,6 +167,9 @@ def test_what_would_happen_is_said_without_a_job():
         text = subprocess.run([DAVIT, "agent", "policy", "test", str(pathlib.Path(c.root) / "event.json")], env=c.agent.env, capture_output=True,
                               text=True, timeout=60).stdout
         assert "mallory/" in text and "\x1b" not in text, text
+        for words, status, says in ((["--help"], 0, "--event NAME"), ([], 2, "needs a part"), (["tset"], 2, "no part 'tset'")):
+            done = subprocess.run([DAVIT, "agent", "policy", *words], env=c.agent.env, capture_output=True, text=True, timeout=60)
+            assert done.returncode == status and says in done.stdout + done.stderr, done
 
 
 if __name__ == "__main__":
