@@ -32,7 +32,7 @@ struct sql_write {
 
 struct store_type {
 	const char *name;
-	bool shared; /* by several machines: then with claim, take_over and release */
+	bool shared; /* by several machines: then with claim and all below it */
 	/* Runs the work, makes it durable. All of it, or nothing. */
 	int (*write)(struct store *s, const struct sql_write *w, struct err *err);
 	int (*query)(struct store *s, const char *sql, const struct sql_value *values, size_t count,
@@ -45,6 +45,7 @@ struct store_type {
 	/* store_claim and its like. */
 	int (*claim)(struct store *s, const char *id, bool *ret_elsewhere, struct err *err);
 	int (*take_over)(struct store *s, const char *id, struct err *err);
+	int (*check_claim)(struct store *s, const char *id, struct err *err);
 	void (*release)(struct store *s, const char *id);
 };
 

@@ -156,6 +156,11 @@ int store_take_over(struct store *s, const char *id, struct err *err)
 	return s->type->shared ? s->type->take_over(s, id, err) : 0;
 }
 
+int store_check_claim(struct store *s, const char *id, struct err *err)
+{
+	return s->type->shared ? s->type->check_claim(s, id, err) : 0;
+}
+
 void store_release(struct store *s, const char *id)
 {
 	if (s->type->shared)

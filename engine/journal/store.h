@@ -45,6 +45,9 @@ const char *store_place(const struct store *s);
 int store_claim(struct store *s, const char *id, bool *ret_elsewhere, struct err *err);
 /* From here on the former owner's writes fail with ERR_FENCED. */
 int store_take_over(struct store *s, const char *id, struct err *err);
+/* Of a claimed one, before a lock on a target is taken that is not this process's own. ERR_FENCED: another machine took the deployment over, or
+ * ended it. */
+int store_check_claim(struct store *s, const char *id, struct err *err);
 /* One that needs no process any more has no owner either. */
 void store_release(struct store *s, const char *id);
 

@@ -324,7 +324,10 @@ static int clear_once(struct engine *e, struct etarget *et, const char *dir, str
 	int there = look_at_lock(e, et, dir, &ours, err);
 	if (there != 1)
 		return there == 2 ? 0 : there;
-	r = ours ? engine_take_over_target(e, et, ours, err) : engine_lock_target(e, et, &holder, err);
+	/* In a shared journal it may be of who took the deployment over from here. */
+	r = store_check_claim(e->store, e->id, err);
+	if (r == 0)
+		r = ours ? engine_take_over_target(e, et, ours, err) : engine_lock_target(e, et, &holder, err);
 	return r == ERR_LOCKED ? 0 : r < 0 ? r : 1;
 }
 

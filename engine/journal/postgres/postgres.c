@@ -52,17 +52,40 @@ static int out_of_patience(struct postgres *p, int r, struct err *err)
 
 /* ---- the connection ---- */
 
+static void forget(struct strv *v, const char *id)
+{
+	struct strv rest = {0};
+	for (size_t i = 0; i < v->count; i++)
+		if (strcmp(v->items[i], id) != 0)
+			strv_add(&rest, v->items[i]);
+	strv_done(v);
+	*v = rest;
+}
+
+/* 1: ours, 0: another session's. */
+static int try_session_lock(struct postgres *p, const char *id, struct err *err)
+{
+	struct postgres_link_rows rows _cleanup_(postgres_link_rows_done) = {0};
+	const char *const values[] = {id};
+	int r = postgres_link_run(&p->link, "SELECT pg_try_advisory_lock(hashtextextended($1, 1))", values, 1, &rows,
+	                          err);
+	const char *got = r == 0 ? postgres_link_text(&rows, 0, 0) : NULL;
+	return r < 0 ? r : got && strcmp(got, "t") == 0;
+}
+
 /* The lock of the session says that the owner's process is connected. Without it the deployment is still this one's: another machine
  * that looks meanwhile sees the counter on the targets move. */
 static int hold_claims(struct postgres *p, struct err *err)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < p->claimed.count; i++) {
-		const char *const values[] = {p->claimed.items[i]};
-		r = postgres_link_run(&p->link, "SELECT pg_try_advisory_lock(hashtextextended($1, 1))", values, 1, NULL,
-		                      err);
+	strv_done(&p->unheld);
+	for (size_t i = 0; i < p->claimed.count; i++) {
+		int r = try_session_lock(p, p->claimed.items[i], err);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			strv_add(&p->unheld, p->claimed.items[i]);
 	}
-	return r;
+	return 0;
 }
 
 static int check_same(struct store *s, struct err *err)
@@ -201,6 +224,15 @@ static bool may_write(const struct store *s, const struct sql_write *w, bool exi
 	return !claimed || !exists;
 }
 
+/* What a former session of this process had until the server noticed its end. */
+static int hold_again(struct postgres *p, const char *id, struct err *err)
+{
+	int r = id && strv_has(&p->unheld, id) ? try_session_lock(p, id, err) : 0;
+	if (r > 0)
+		forget(&p->unheld, id);
+	return MIN(r, 0);
+}
+
 /* Its number, and the right to write: the row stays locked until the end. */
 static int enter(struct store *s, const struct sql_write *w, char xid[XID_TEXT], struct err *err)
 {
@@ -220,7 +252,7 @@ static int enter(struct store *s, const struct sql_write *w, char xid[XID_TEXT],
 	const char *number = postgres_link_text(&rows, 0, 0), *owner = postgres_link_text(&rows, 0, 1);
 	snprintf(xid, XID_TEXT, "%s", number ? number : "");
 	return may_write(s, w, rows.count > 0 && postgres_link_text(&rows, 0, 2) != NULL, owner)
-	               ? 0
+	               ? hold_again(p, w->deployment, err)
 	               : say_taken(w->deployment, err);
 }
 
@@ -313,8 +345,8 @@ static int owner_elsewhere(const char *id, struct err *err)
 	return err_set(err, ERR_LOCKED, "the process on another machine that owns the deployment %s is alive", id);
 }
 
-/* 1: ours, 0: another session's. */
-static int try_session_lock(struct store *s, const char *id, struct err *err)
+/* Waits for a server that is away. */
+static int try_claim(struct store *s, const char *id, struct err *err)
 {
 	_cleanup_rows_ struct sql_rows rows = {0};
 	int r = sql_query(s, &rows, err, "SELECT pg_try_advisory_lock(hashtextextended(?1, 1))", "s", id);
@@ -333,24 +365,22 @@ static int take_session_lock(struct store *s, const char *id, struct err *err)
 		return 1;
 	int r;
 	do
-		r = try_session_lock(s, id, err);
+		r = try_claim(s, id, err);
 	while (r == 0 && patience_left(&patience));
 	if (r >= 0)
 		strv_add(&p->claimed, id);
+	if (r == 0)
+		strv_add(&p->unheld, id);
 	return r;
 }
 
 static int let_session_lock_go(struct store *s, const char *id)
 {
 	struct postgres *p = s->database;
-	struct strv rest = {0};
 	if (!strv_has(&p->claimed, id))
 		return 0;
-	for (size_t i = 0; i < p->claimed.count; i++)
-		if (strcmp(p->claimed.items[i], id) != 0)
-			strv_add(&rest, p->claimed.items[i]);
-	strv_done(&p->claimed);
-	p->claimed = rest;
+	forget(&p->claimed, id);
+	forget(&p->unheld, id);
 	return sql_run(s, NULL, "SELECT pg_advisory_unlock(hashtextextended(?1, 1))", "s", id);
 }
 
@@ -359,14 +389,16 @@ struct owning {
 	bool done;
 };
 
-/* Only of the owner that was seen; one without an owner, or in a state that needs no process, is anybody's. */
+/* Only of the owner that was seen; one without an owner, or in a state that needs no process, is anybody's. Whoever has decided still cleans, and
+ * gives it up behind that. */
 static int take_ownership(struct store *s, void *context, struct err *err)
 {
 	struct owning *o = context;
 	_cleanup_rows_ struct sql_rows rows = {0};
 	int r = sql_query(s, &rows, err,
 	                  "UPDATE deployment SET owner=?2 WHERE id=?1 AND (owner IS NULL OR owner=?2 OR owner=?3"
-	                  " OR state NOT IN ('preparing','open','undoing')) RETURNING id",
+	                  " OR state IN ('refused','held','parked') OR (state IN ('committed','undone') AND cleaned=1))"
+	                  " RETURNING id",
 	                  "sss", o->id, o->place, o->former);
 	if (r == 0)
 		r = sql_next(&rows, err);
@@ -429,6 +461,20 @@ static int postgres_take_over(struct store *s, const char *id, struct err *err)
 	return r == 0 && !o.done ? say_taken(id, err) : r;
 }
 
+static int nothing(struct store *s, void *context, struct err *err)
+{
+	(void)s;
+	(void)context;
+	(void)err;
+	return 0;
+}
+
+static int postgres_check_claim(struct store *s, const char *id, struct err *err)
+{
+	const struct sql_write w = {.deployment = id, .work = nothing};
+	return postgres_write(s, &w, err);
+}
+
 static int give_ownership_up(struct store *s, void *context, struct err *err)
 {
 	const struct owning *o = context;
@@ -454,6 +500,7 @@ static void postgres_close(struct store *s)
 	postgres_link_close(&p->link);
 	journal_place_done(&p->place);
 	strv_done(&p->claimed);
+	strv_done(&p->unheld);
 	free(p->key_check);
 	free(p);
 }
@@ -469,5 +516,6 @@ const struct store_type postgres_type = {
 	.close = postgres_close,
 	.claim = postgres_claim,
 	.take_over = postgres_take_over,
+	.check_claim = postgres_check_claim,
 	.release = postgres_release,
 };

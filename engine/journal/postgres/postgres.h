@@ -14,7 +14,9 @@ struct postgres {
 	struct journal_place place;
 	struct strv
 		claimed; /* the deployments that this process works on: its own, and one that it recovers meanwhile */
-	char *key_check; /* digest of the journal's key */
+	struct strv
+		unheld; /* of these, whose lock another session has: a former one of this process, or of who looks whether it lives */
+	char *key_check;     /* digest of the journal's key */
 	int64_t next_try_ms; /* mono: once given up */
 	bool given_up;       /* it was waited for in vain: nobody waits so long again before it answers */
 	bool at_work;        /* within a transaction: what is lost begins anew as a whole */

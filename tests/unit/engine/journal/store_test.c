@@ -423,6 +423,57 @@ static void one_that_another_machine_ended_is_not_written_by_a_process_that_was_
 	assert_int_equal(store_deployment_set(store, "d", members, &err), 0);
 }
 
+/* Its process cleans what it decided, and lost its connection: nobody else begins with that unproven. */
+static void what_is_decided_is_its_owners_until_it_is_cleaned(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct machine m _cleanup_(machine_gone) = {0};
+	struct err err = ERR_INIT;
+	bool elsewhere = false;
+	_cleanup_json_ json_t *decided = json_pack("{s:s}", "state", "undone"),
+			      *cleaned = json_pack("{s:b}", "cleaned", 1);
+	add_machine(&m);
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	add("d", "p", "undoing");
+	assert_int_equal(store_deployment_set(store, "d", decided, NULL), 0);
+	store_close(store);
+	assert_int_equal(journal_open(dir, &store, NULL), 0);
+	assert_int_equal(store_claim(m.store, "d", &elsewhere, NULL), 0);
+	assert_true(elsewhere);
+	store_release(m.store, "d");
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	assert_false(elsewhere);
+	assert_int_equal(store_check_claim(store, "d", NULL), 0);
+	assert_int_equal(store_deployment_set(store, "d", cleaned, NULL), 0);
+	store_close(store);
+	assert_int_equal(journal_open(dir, &store, NULL), 0);
+	assert_int_equal(store_claim(m.store, "d", &elsewhere, NULL), 0);
+	assert_false(elsewhere);
+	assert_int_equal(store_check_claim(store, "d", &err), ERR_FENCED);
+}
+
+/* The server takes a connection that broke for living a while yet, and the lock of its session stays with it. */
+static void a_process_that_connected_again_is_nobody_elses_once_its_lock_is_free(void **state)
+{
+	(void)state;
+	only_postgres();
+	struct machine m _cleanup_(machine_gone) = {0};
+	struct err err = ERR_INIT;
+	bool elsewhere = false;
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	add("d", "p", "open");
+	PGconn *former = PQconnectdb(url());
+	in_postgres("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name='davit'");
+	PQclear(PQexec(former, "SELECT pg_advisory_lock(hashtextextended('d', 1))"));
+	assert_int_equal(store_event_add(store, "d", 0, "x", NULL, NULL), 0);
+	PQclear(PQexec(former, "SELECT pg_advisory_unlock(hashtextextended('d', 1))"));
+	PQfinish(former);
+	assert_int_equal(store_event_add(store, "d", 0, "x", NULL, NULL), 0);
+	add_machine(&m);
+	assert_int_equal(store_claim(m.store, "d", &elsewhere, &err), ERR_LOCKED);
+}
+
 static void a_machine_does_not_leave_what_it_owns(void **state)
 {
 	(void)state;
@@ -515,6 +566,9 @@ int main(void)
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(
 			one_that_another_machine_ended_is_not_written_by_a_process_that_was_cut_off, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_decided_is_its_owners_until_it_is_cleaned, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_process_that_connected_again_is_nobody_elses_once_its_lock_is_free,
+	                                        set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_machine_does_not_leave_what_it_owns, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_url_with_a_password_is_refused_and_not_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_newer_format_is_refused_with_both_numbers, set_up, tear_down),
