@@ -16,4 +16,6 @@ for file in release/davit-linux-$machine release/davit-forge-linux-$machine file
     status=1
   fi
 done
+# The programs alone do not say why.
+[ $status = 0 ] || (cd "$again/elsewhere/work/$machine" && find . -name '*.[ao]' -type f | sort | while read -r object; do cmp -s "$object" "$root/$object" || echo "$machine/${object#./} differs too"; done) >&2
 exit $status

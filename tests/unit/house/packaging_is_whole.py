@@ -43,6 +43,39 @@ class Scripts(unittest.TestCase):
         self.assertIn("for x86_64 and aarch64, not for 'riscv64'", done.stderr)
 
 
+class Compiler(unittest.TestCase):
+    """What an object says of its sources must not depend on where they lie: two builds of a release are compared byte by byte."""
+
+    def objects(self, source, work):
+        machine = os.uname().machine
+        root = os.path.join(work, machine)
+        os.makedirs(os.path.join(source, "packaging"))
+        for name in ("common.sh", "compiler.sh"):
+            shutil.copy(os.path.join(PACKAGING, name), os.path.join(source, "packaging"))
+        run(os.path.join(source, "packaging", "compiler.sh"), machine, env={**os.environ, "DAVIT_PACKAGING": work, "SOURCE_DATE_EPOCH": "1700000000"})
+        made = {}
+        # A source of davit, one that its build wrote, and one of a library with its header.
+        for path in (f"{source}/base/own.c", f"{root}/davit/schemas/written.c", f"{root}/src/library/src/foreign.c"):
+            os.makedirs(os.path.dirname(path))
+            with open(path, "w", encoding="ascii") as f:
+                f.write('#include "said.h"\nconst char *where(void) { return __FILE__; }\n')
+            with open(os.path.join(os.path.dirname(path), "said.h"), "w", encoding="ascii") as f:
+                f.write("static inline const char *header(void) { return __FILE__; }\nconst char *both(void);\nconst char *both(void) { return header(); }\n")
+            run(os.path.join(root, "bin", "davit-cc"), "-c", path, "-o", f"{path}.o")
+            with open(f"{path}.o", "rb") as f:
+                made[os.path.basename(path)] = f.read()
+        return made
+
+    def test_objects_are_the_same_whether_a_build_lies_in_its_source_or_apart_from_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            inside = self.objects(f"{folder}/a", f"{folder}/a/build/packaging")
+            apart = self.objects(f"{folder}/another/source", f"{folder}/another/elsewhere/work")
+        for name, made in inside.items():
+            self.assertIn(name.encode(), made)
+            self.assertNotIn(folder.encode(), made)
+            self.assertTrue(made == apart[name], (name, re.findall(rb"[./\w]+\.[ch]\b", made), re.findall(rb"[./\w]+\.[ch]\b", apart[name])))
+
+
 class Sources(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.TemporaryDirectory()
