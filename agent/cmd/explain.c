@@ -105,6 +105,24 @@ static int tell_page(const struct finding_page *page)
 	return 0;
 }
 
+/* A single word that is no file and could not be the path of one that is meant. */
+static int refuse_word(const char *word)
+{
+	enum { CODES_MAX = 200 };
+	const char *codes[CODES_MAX];
+	size_t count = 0;
+	struct err err = ERR_INIT;
+	for (const struct finding_page *p = finding_pages; p->code != NULL && count < CODES_MAX; p++)
+		codes[count++] = p->code;
+	const char *nearest = str_nearest(word, codes, count);
+	err_set(&err, ERR_INVALID, "'%.60s' is neither a file nor a code of `davit validate`", word);
+	if (nearest != NULL)
+		err_hint(&err, 0, "did you mean '%s'?", nearest);
+	else
+		err_hint(&err, 0, "a code is what stands in brackets behind a finding of `davit validate`");
+	return cli_fail(&err, 2);
+}
+
 int cmd_explain(int argc, char **argv)
 {
 	struct explain_call c = {0};
@@ -129,8 +147,8 @@ int cmd_explain(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	const struct finding_page *page = rest.count == 1 ? finding_page_of(rest.words[0]) : NULL;
-	if (page != NULL && access(rest.words[0], F_OK) != 0)
-		return tell_page(page);
+	if (rest.count == 1 && strpbrk(rest.words[0], "/.") == NULL && access(rest.words[0], F_OK) != 0)
+		return page != NULL ? tell_page(page) : refuse_word(rest.words[0]);
 	struct err err = ERR_INIT;
 	struct deployment_session session;
 	struct deployment_values values;

@@ -44,7 +44,9 @@ static void print_answer(const json_t *value)
 static int read_contexts(const char *file, json_t *contexts, struct err *err)
 {
 	struct yaml_doc *doc _cleanup_(yaml_freep) = NULL;
-	int r = yaml_read_file(file, NULL, &doc, err);
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	limits.allow_anchors = true;
+	int r = yaml_read_file(file, &limits, &doc, err);
 	if (r >= 0 && !json_is_object(yaml_root(doc)))
 		r = err_set(err, ERR_INVALID, "%s is not a map", file);
 	if (r >= 0)

@@ -58,7 +58,9 @@ static void find_runners(struct strv *runners)
 static int read_contexts(const char *path, json_t **ret, struct err *err)
 {
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
-	int r = path != NULL ? yaml_read_file(path, NULL, &doc, err) : 0;
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	limits.allow_anchors = true;
+	int r = path != NULL ? yaml_read_file(path, &limits, &doc, err) : 0;
 	if (r == 0 && path != NULL && !json_is_object(yaml_root(doc)))
 		r = err_set(err, ERR_INVALID, "%s is not a map", path);
 	if (r == 0)

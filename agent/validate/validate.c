@@ -49,31 +49,73 @@ static bool is_workflow_path(const char *path)
 	       strchr(dir + strlen(".github/workflows/"), '/') == NULL;
 }
 
+static bool is_action_path(const char *path)
+{
+	const char *name = base_name(path);
+	return strcmp(name, "action.yml") == 0 || strcmp(name, "action.yaml") == 0;
+}
+
+static bool looks_like_action(const char *path, const json_t *root)
+{
+	return json_object_get(root, "runs") != NULL ||
+	       (is_action_path(path) &&
+	        (json_object_get(root, "description") != NULL || json_object_get(root, "inputs") != NULL ||
+	         json_object_get(root, "outputs") != NULL));
+}
+
+/* A job refuses anchors there, which workflows may have. */
+static void refuse_anchors(const struct validate_file *file)
+{
+	struct faults twice = {.max = 1}; /* told already */
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	struct err err = ERR_INIT;
+	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+	limits.twice = &twice;
+	if (yaml_read(file->name, file->data, file->len, &limits, &doc, &err) < 0)
+		finding_add_err(file->findings, file->name, "yaml", &err);
+	faults_done(&twice);
+}
+
+static void look_at_document(const struct validate_file *file, const struct yaml_doc *doc, const struct faults *twice,
+                             bool named)
+{
+	const json_t *root = yaml_root(doc);
+	bool action = looks_like_action(file->name, root), deployment = !action && looks_like_deployment(root);
+	if (action || deployment || named)
+		finding_add_faults(file->findings, file->name, twice, FINDING_ERROR, "yaml");
+	if (action) {
+		refuse_anchors(file);
+		validate_action(file, doc);
+	} else if (deployment) {
+		validate_deployment(file, doc);
+	} else if (named) {
+		finding_add(file->findings, file->name, (struct yaml_mark){1, 1}, FINDING_ERROR, "unknown-file",
+		            "a workflow has 'jobs', an action 'runs', a deployment file 'environment' and 'steps'",
+		            "this is no workflow, no action and no deployment file");
+	}
+}
+
 static void look_at(struct run *run, const struct validate_file *file, bool named)
 {
+	struct faults twice = {.max = FINDINGS_MAX};
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	struct err err = ERR_INIT;
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
 	limits.allow_anchors = true;
+	limits.twice = &twice;
 	int r = yaml_read(file->name, file->data, file->len, &limits, &doc, &err);
 	const json_t *root = r == 0 ? yaml_root(doc) : NULL;
-	bool workflow = is_workflow_path(file->name) || json_object_get(root, "jobs") != NULL;
-	if (r < 0 && !workflow && !named)
-		return; /* YAML of others, templates too */
 	if (r == 0 && file->options->contexts != NULL)
 		validate_render(file, doc);
-	if (workflow)
+	if (is_workflow_path(file->name) || json_object_get(root, "jobs") != NULL) {
 		validate_workflow(file);
-	else if (r < 0)
+	} else if (r == 0) {
+		look_at_document(file, doc, &twice, named);
+	} else if (named || is_action_path(file->name)) { /* else YAML of others, templates too */
+		finding_add_faults(run->findings, file->name, &twice, FINDING_ERROR, "yaml");
 		finding_add_err(run->findings, file->name, "yaml", &err);
-	else if (json_object_get(root, "runs") != NULL)
-		validate_action(file, doc);
-	else if (looks_like_deployment(root))
-		validate_deployment(file, doc);
-	else if (named)
-		finding_add(run->findings, file->name, (struct yaml_mark){1, 1}, FINDING_ERROR, "unknown-file",
-		            "a workflow has 'jobs', an action 'runs', a deployment file 'environment' and 'steps'",
-		            "this is no workflow, no action and no deployment file");
+	}
+	faults_done(&twice);
 }
 
 static int look_at_path(struct run *run, const char *path, bool named, struct err *err)

@@ -480,6 +480,7 @@ void validate_workflow(const struct validate_file *file)
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
 	if (workflow_check(file->name, file->data, file->len, &faults, &refusals, &workflow, &doc, &err) < 0) {
+		finding_add_faults(file->findings, file->name, &faults, FINDING_ERROR, "yaml");
 		finding_add_err(file->findings, file->name, "yaml", &err);
 	} else {
 		finding_add_faults(file->findings, file->name, &faults, FINDING_ERROR, "syntax");

@@ -70,11 +70,13 @@ static struct workflow *read_document(const char *path, struct yaml_doc *doc, st
 	return w;
 }
 
-static int read_yaml(const char *path, const char *data, size_t len, struct yaml_doc **ret, struct err *err)
+static int read_yaml(const char *path, const char *data, size_t len, struct faults *faults, struct yaml_doc **ret,
+                     struct err *err)
 {
 	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
 	limits.allow_anchors = true;
 	limits.refuse_merge = true;
+	limits.twice = faults;
 	return yaml_read(path, data, len, &limits, ret, err);
 }
 
@@ -82,10 +84,10 @@ int workflow_read(const char *path, const char *data, size_t len, struct faults 
                   struct yaml_doc **ret_doc, struct err *err)
 {
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
-	int result = read_yaml(path, data, len, &doc, err);
+	size_t before = faults->count;
+	int result = read_yaml(path, data, len, faults, &doc, err);
 	if (result < 0)
 		return result;
-	size_t before = faults->count;
 	_cleanup_(workflow_freep) struct workflow *w = read_document(path, doc, faults, faults);
 	if (faults->count > before)
 		result = faults_to_err(faults, doc, err);
@@ -99,7 +101,7 @@ int workflow_read(const char *path, const char *data, size_t len, struct faults 
 int workflow_check(const char *path, const char *data, size_t len, struct faults *faults, struct faults *refusals,
                    struct workflow **ret, struct yaml_doc **ret_doc, struct err *err)
 {
-	int r = read_yaml(path, data, len, ret_doc, err);
+	int r = read_yaml(path, data, len, faults, ret_doc, err);
 	if (r == 0)
 		*ret = read_document(path, *ret_doc, faults, refusals);
 	return r;

@@ -64,6 +64,14 @@ void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *po
 	va_end(args);
 }
 
+void faults_add_at(struct faults *f, struct yaml_mark mark, const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	add(f, false, mark, "", fmt, args);
+	va_end(args);
+}
+
 void faults_warn(struct faults *f, const char *pointer, const char *fmt, ...)
 {
 	va_list args;

@@ -307,6 +307,16 @@ static int check_key(struct reader *r, const yaml_event_t *event)
 	return 0;
 }
 
+static int key_again(struct reader *r, const yaml_event_t *key)
+{
+	const char *name = (const char *)key->data.scalar.value;
+	if (r->limits->twice == NULL)
+		return fail(r, ERR_INVALID, key->start_mark, "the key '%s' stands here twice", name);
+	faults_add_at(r->limits->twice, mark_of(key->start_mark), "the key '%.60s' stands here twice", name);
+	faults_code(r->limits->twice, "yaml");
+	return 0;
+}
+
 static int read_member(struct reader *r, yaml_event_t *key, int depth, struct mark_node *marks, json_t *map,
                        json_t *merged)
 {
@@ -315,19 +325,20 @@ static int read_member(struct reader *r, yaml_event_t *key, int depth, struct ma
 	if (merging && (!r->limits->allow_anchors || r->limits->refuse_merge))
 		return fail(r, ERR_INVALID, key->start_mark,
 		            "merge keys (<<) are not supported; write the members out");
-	if (json_object_get(map, name) != NULL)
-		return fail(r, ERR_INVALID, key->start_mark, "the key '%s' stands here twice", name);
+	bool again = json_object_get(map, name) != NULL;
+	int rc = again ? key_again(r, key) : 0;
 	yaml_event_t event;
-	int rc = next_event(r, &event);
+	if (rc == 0)
+		rc = next_event(r, &event);
 	if (rc < 0)
 		return rc;
 	json_t *value = NULL;
 	struct mark_node scratch = {0};
-	struct mark_node *node = merging ? &scratch : mark_node_add(marks, name, mark_of(key->start_mark));
+	struct mark_node *node = merging || again ? &scratch : mark_node_add(marks, name, mark_of(key->start_mark));
 	rc = read_value(r, &event, depth + 1, node, &value);
 	if (rc == 0 && merging)
 		rc = merge(r, key, merged, value);
-	else if (rc == 0 && json_object_set(map, name, value) < 0)
+	else if (rc == 0 && !again && json_object_set(map, name, value) < 0)
 		rc = fail(r, ERR_INVALID, key->start_mark, "the key is not UTF-8");
 	json_decref(value);
 	mark_node_done(&scratch);

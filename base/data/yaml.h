@@ -1,7 +1,7 @@
 /* Documents that a person writes (YAML 1.2 core schema, JSON included) read into jansson values, with a position for
  * each value and each key. One document; a byte order mark is skipped; anchors, aliases and merge keys are refused unless
- * allowed (anchors with refuse_merge: all but merge keys, as GitHub reads workflows); duplicate keys are refused;
- * depth, nodes and bytes are bounded. Scalars: null/~/empty, true/false, integers (decimal, 0o, 0x), floats, else strings;
+ * allowed (anchors with refuse_merge: all but merge keys, as GitHub reads workflows); duplicate keys are refused, at
+ * once or (twice) with the other faults of the file; depth, nodes and bytes are bounded. Scalars: null/~/empty, true/false, integers (decimal, 0o, 0x), floats, else strings;
  * `yes`, `on` and 010 are not special (010 is 10; with keep_octal it and 0o10 are strings as written, as for
  * permissions). A tag other than the core ones is refused. */
 #pragma once
@@ -11,11 +11,14 @@ struct yaml_mark {
 	int line, column;
 }; /* from 1; 0: unknown */
 struct yaml_doc;
+struct faults;
 
 struct yaml_limits {
 	size_t max_bytes, max_nodes;
 	int max_depth;
 	bool allow_anchors, refuse_merge, keep_octal;
+	struct faults *
+		twice; /* NULL: a key that stands there twice ends the reading. Else each is a fault here, and its first value stays */
 };
 #define YAML_LIMITS_DEFAULT                                                                                            \
 	{                                                                                                              \
@@ -53,6 +56,8 @@ struct faults {
 void faults_add(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...) _printf_(4, 5);
 void faults_add_key(struct faults *f, const struct yaml_doc *doc, const char *pointer, const char *fmt, ...)
 	_printf_(4, 5);
+/* At a place of a document that is still being read. */
+void faults_add_at(struct faults *f, struct yaml_mark mark, const char *fmt, ...) _printf_(3, 4);
 void faults_warn(struct faults *f, const char *pointer, const char *fmt, ...) _printf_(3, 4);
 /* Of the last one added, a warning too. */
 void faults_hint(struct faults *f, const char *fmt, ...) _printf_(2, 3);

@@ -49,6 +49,7 @@ WORKFLOWS = [
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: []}}\n    steps: [{run: x}]\n", ["syntax"]),
     ("  two:\n    runs-on: x\n    permissions: {contents: all}\n    steps: [{run: x}]\n", ["syntax"]),
     ("\tx\n", ["yaml"]),
+    ("      - rnu: x\n        rnu: y\n  build:\n    needs: [one]\n", ["syntax", "unknown-key", "yaml"]),
 ]
 TRIGGERS = {
     "{push: {paths: ['docs/**', '!docs/[a-z]*'], branches: v1}}": [],
@@ -79,6 +80,8 @@ MANIFESTS = {
     "name: a\ninputs: {t: {default: '${{ env.X }}'}}\n" + COMPOSITE: ["error"],
     "name: a\noutputs: {t: {value: '${{ steps.x.outputs.y }}'}}\n" + COMPOSITE: [],
     "name: a\noutputs: {t: {value: '${{ needs.x }}'}}\n" + COMPOSITE: ["error"],
+    "name: a\nname: b\n" + COMPOSITE.replace("run: x", "rnu: x"): ["error", "error", "error"],
+    "name: a\nruns: {using: composite, steps: [&s {run: x, shell: sh}, *s]}\n": ["error"],
     "name: a\ninputs: {x: }\nruns: {using: docker, image: Dockerfile, args: ['${{ inputs.x }}', '${{ github.sha }}']}\n": ["error"],
 }
 CRON = {"0 4 * * *": True, "*/15 0-6,20 1 JAN-MAR MON": True, "60 * * * *": False, "* * * *": False, "* * * * * *": False, "a b c d e": False, "0 4 * * 8": False,
@@ -93,6 +96,7 @@ DEPLOYMENTS = [
     ("steps:\n  - run: {command: '${{ targets.web.host }}', undo: none}\n", ["unknown-target"]),
     ("steps:\n  - run: {command: '${{ steps.a.outputs.b }}', undo: none}\n", ["unknown-step"]),
     ("steps:\n  - run: {command: '${{ matrix.a }}', undo: none}\n", ["expression"]),
+    ("name: a\nsteps:\n  - run: {command: x, undo: none, timeuot: 3}\n", ["schema", "yaml"]),
 ]
 
 
@@ -114,6 +118,8 @@ class Validate(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.TemporaryDirectory(prefix="davit-validate-")
         self.addCleanup(self.dir.cleanup)
+        # This machine's agent would add what its labels say.
+        os.environ["DAVIT_STATE"] = os.path.join(self.dir.name, "state")
 
     def put(self, name, text):
         path = os.path.join(self.dir.name, name)
@@ -225,6 +231,38 @@ jobs: {a: {runs-on: x, steps: [{run: x}]}}
         done = subprocess.run([DAVIT, "validate", path], capture_output=True, cwd=self.dir.name)
         self.assertEqual(done.returncode, 2)
         self.assertNotIn(b"\x1b", done.stdout + done.stderr)
+
+    def test_every_key_that_stands_twice_is_found_with_what_else_is_wrong(self):
+        path = self.put(".github/workflows/x.yml", "on: push\non: pull_request\njobs:\n  a: {runs-on: x, steps: [{run: x, name: y, name: z}]}\n  b: {needs: c, runs-on: x, steps: [{run: x}]}\n\t\n")
+        self.assertEqual([(f["line"], f["column"], f["code"]) for f in self.validate(path)], [(2, 1, "yaml"), (4, 45, "yaml"), (6, 1, "yaml")])
+        path = self.put(".github/workflows/x.yml", "on: push\non: pull_request\njobs:\n  a: {runs-on: x, steps: [{run: x, name: y, name: z}]}\n  b: {needs: c, runs-on: x, steps: [{run: x}]}\n")
+        self.assertEqual([(f["line"], f["column"], f["code"]) for f in self.validate(path)], [(2, 1, "yaml"), (4, 45, "yaml"), (5, 14, "unknown-job")])
+
+    def test_an_action_that_is_no_yaml_is_found_in_its_directory(self):
+        for text in ("name: a\nruns: {using: [\n", "name: a\ndescription: b\n"):
+            self.put("act/action.yml", text)
+            self.assertNotEqual(self.codes("act"), [], text)
+        self.put("act/action.yml", "[")
+        self.put("act/template.yml", "{{ range }}: [")
+        self.assertEqual([f["file"] for f in self.validate("act")], ["act/action.yml"])
+
+    def test_a_word_that_is_no_code_is_told_with_the_nearest(self):
+        for word, said in (("syntaxx", "did you mean 'syntax'?"), ("nope", "in brackets"), ("nope.yml", "name a deployment file")):
+            done = subprocess.run([DAVIT, "explain", word], capture_output=True, text=True, cwd=self.dir.name)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), word)
+            self.assertIn(said, done.stderr)
+
+    def test_contexts_have_anchors_as_workflows_have(self):
+        contexts = self.put("contexts.yml", "github: &g {ref: main}\nenv: *g\n")
+        done = subprocess.run([DAVIT, "expr", "env.ref", "--contexts", contexts], capture_output=True, text=True, cwd=self.dir.name)
+        self.assertEqual(json.loads(done.stdout), {"kind": "String", "value": "main"}, done.stderr)
+        path = self.put(".github/workflows/x.yml", HEAD + "      - run: echo ${{ env.ref }}\n")
+        done = subprocess.run([DAVIT, "validate", "--render", "--contexts", contexts, path], capture_output=True, text=True, cwd=self.dir.name)
+        self.assertIn("echo main\n", done.stdout, done.stderr)
+        self.put("contexts.yml", "a: &a [" + "x," * 99 + "x]\n" + "".join(f"{b}: &{b} [" + f"*{a}," * 99 + f"*{a}]\n" for a, b in ("ab", "bc", "cd")))
+        done = subprocess.run([DAVIT, "expr", "a", "--contexts", contexts], capture_output=True, text=True, cwd=self.dir.name, timeout=60)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("more than 100000 values", done.stderr)
 
     def test_rubbish_is_refused_with_a_place(self):
         for text in ("", "[]", "jobs: 3", "jobs: {a: [}", "\0", "a: &a [*a, *a]\njobs: *a\n", "jobs: {a: {steps: {b: c}}}\n"):
