@@ -173,8 +173,8 @@ static void forge_free(struct forge *f)
 	                  f->faults, f->artifacts, f->caches, f->stored};
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		free(arrays[i]);
-	json_t *values[] = {f->apps,     f->complaints, f->requests,  f->events,       f->used_jti,
-	                    f->defaults, f->origins,    f->variables, f->workflow_ids, f->run_events};
+	json_t *values[] = {f->apps,    f->complaints, f->requests,     f->events,        f->used_jti,  f->defaults,
+	                    f->origins, f->variables,  f->workflow_ids, f->workflows_off, f->run_events};
 	for (size_t v = 0; v < ARRAY_SIZE(values); v++)
 		json_decref(values[v]);
 	if (f->local != NULL)
@@ -220,6 +220,7 @@ static struct forge *forge_new(const struct forge_config *config)
 	f->origins = json_object();
 	f->variables = json_object();
 	f->workflow_ids = json_object();
+	f->workflows_off = json_object();
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->pull_lock, NULL);
 	rand_fill(f->key, sizeof(f->key));

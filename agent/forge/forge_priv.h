@@ -190,9 +190,10 @@ struct forge {
 	json_t *defaults;   /* the "*" entry of the secrets file */
 	json_t *apps;       /* id → a GitHub App: apps.c */
 	json_t *complaints, *requests, *events, *used_jti;
-	json_t *origins;      /* id of a comment, deployment, … → the job whose token made it */
-	json_t *variables;    /* further variables of every job message */
-	json_t *workflow_ids; /* "owner/name:path" → REST's number */
+	json_t *origins;       /* id of a comment, deployment, … → the job whose token made it */
+	json_t *variables;     /* further variables of every job message */
+	json_t *workflow_ids;  /* "owner/name:path" → REST's number */
+	json_t *workflows_off; /* "owner/name:path" → true: disabled by hand */
 	struct forge_repo **repos;
 	size_t repo_count, repo_cap;
 	struct forge_runner **runners;
@@ -410,6 +411,8 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
                                 const char *event, const char *ref, const char *sha, json_t *payload);
 /* Of a fork's pull request: who wrote the workflow is not of this repository. Jobs that come later only read too. */
 void forge_run_only_reads(struct forge_run *run);
+/* Whether it was disabled by hand, by which nothing starts it. With the lock. */
+bool push_workflow_is_off(const struct forge *f, const struct forge_repo *repo, const char *path);
 int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char *file, const char *ref,
                            const json_t *inputs, const char *actor, struct forge_run **ret, struct err *err);
 /* The event has the inputs of a dispatch as strings; the context `inputs` has them typed. New. */

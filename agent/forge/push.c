@@ -84,6 +84,22 @@ static void tell_silent_events(struct forge *f, const struct workflow *workflow)
 	pthread_mutex_unlock(&f->lock);
 }
 
+bool push_workflow_is_off(const struct forge *f, const struct forge_repo *repo, const char *path)
+{
+	_cleanup_free_ char *key = xasprintf("%s:%s", repo->full_name, path);
+	return json_object_get(f->workflows_off, key) != NULL;
+}
+
+static bool is_off(struct forge *f, const struct forge_repo *repo, const char *path)
+{
+	pthread_mutex_lock(&f->lock);
+	bool off = push_workflow_is_off(f, repo, path);
+	if (off)
+		forge_event(f, "%s of %s is disabled", path, repo->full_name);
+	pthread_mutex_unlock(&f->lock);
+	return off;
+}
+
 /* A file that cannot be read counts as one that wants the event: its run fails with the faults, as GitHub shows them.
  */
 static void consider_file(struct forge *f, struct forge_repo *repo, const char *path, const char *ref,
@@ -164,7 +180,8 @@ void push_event_begin(struct forge *f, struct forge_repo *repo, const struct pus
 	_cleanup_(strv_done) struct strv paths = {0};
 	push_list_workflows(repo, event->sha, &paths);
 	for (size_t i = 0; i < paths.count; i++)
-		consider_event(f, repo, paths.items[i], event);
+		if (!is_off(f, repo, paths.items[i]))
+			consider_event(f, repo, paths.items[i], event);
 }
 
 void push_received(struct forge *f, struct forge_repo *repo, const char *ref, const char *before, const char *after,
@@ -179,7 +196,8 @@ void push_received(struct forge *f, struct forge_repo *repo, const char *ref, co
 	_cleanup_(strv_done) struct strv paths = {0};
 	push_list_workflows(repo, commit, &paths);
 	for (size_t i = 0; i < paths.count; i++)
-		consider_file(f, repo, paths.items[i], ref, before, commit, actor);
+		if (!is_off(f, repo, paths.items[i]))
+			consider_file(f, repo, paths.items[i], ref, before, commit, actor);
 }
 
 /* refs/heads/x for a branch or tag name, or a full name as it is. free(); NULL: there is none. */
@@ -218,6 +236,8 @@ int push_dispatch_workflow(struct forge *f, struct forge_repo *repo, const char 
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
 	if (push_read_file(repo, sha, path, &text, err) < 0)
 		return err_set(err, ERR_NOT_FOUND, "Not Found");
+	if (push_workflow_is_off(f, repo, path))
+		return err_set(err, ERR_INVALID, "Cannot trigger a 'workflow_dispatch' on a disabled workflow");
 	_cleanup_(workflow_freep) struct workflow *workflow = NULL;
 	_cleanup_(faults_done) struct faults faults = {0};
 	int r = workflow_read(path, str_peek(&text), text.len, &faults, &workflow, NULL, err);

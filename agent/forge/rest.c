@@ -214,5 +214,8 @@ const struct route rest_routes[] = {
 	{"GET", "repos/+/+/actions/workflows", rest_list_workflows, 0},
 	{"GET", "repos/+/+/actions/workflows/+", rest_get_workflow, 0},
 	{"GET", "repos/+/+/actions/workflows/+/runs", rest_list_workflow_runs, 0},
+	{"PUT", "repos/+/+/actions/workflows/+/enable", rest_switch_workflow, 0},
+	{"PUT", "repos/+/+/actions/workflows/+/disable", rest_switch_workflow, 0},
+	{"GET", "repos/+/+/contents/*", rest_get_contents, 0},
 	{0},
 };

@@ -64,6 +64,8 @@ void rest_delete_cache(struct req *r);
 void rest_cache_usage(struct req *r);
 void rest_list_workflows(struct req *r);
 void rest_get_workflow(struct req *r);
+void rest_switch_workflow(struct req *r);
+void rest_get_contents(struct req *r);
 void rest_get_branch(struct req *r);
 void rest_list_own_repos(struct req *r);
 void rest_list_org_repos(struct req *r);

@@ -35,13 +35,13 @@ static void add(struct req *r, const struct forge_repo *repo, json_t *list, cons
 	json_t *known;
 	json_array_foreach(list, i, known) if (json_get_int(known, "id", 0) == id) return;
 	json_array_append_new(
-		list,
-		json_pack("{s:I, s:o, s:s, s:s, s:s, s:o, s:o, s:s, s:s}", "id", (json_int_t)id, "node_id",
-	                  json_stringf("W_%lld", (long long)id), "name", name, "path", path, "state", "active", "url",
-	                  json_stringf("%s/api/v3/repos/%s/actions/workflows/%lld", r->f->base, repo->full_name,
-	                               (long long)id),
-	                  "html_url", json_stringf("%s/%s/blob/HEAD/%s", r->f->base, repo->full_name, path),
-	                  "created_at", "2026-01-01T00:00:00Z", "updated_at", "2026-01-01T00:00:00Z"));
+		list, json_pack("{s:I, s:o, s:s, s:s, s:s, s:o, s:o, s:s, s:s}", "id", (json_int_t)id, "node_id",
+	                        json_stringf("W_%lld", (long long)id), "name", name, "path", path, "state",
+	                        push_workflow_is_off(r->f, repo, path) ? "disabled_manually" : "active", "url",
+	                        json_stringf("%s/api/v3/repos/%s/actions/workflows/%lld", r->f->base, repo->full_name,
+	                                     (long long)id),
+	                        "html_url", json_stringf("%s/%s/blob/HEAD/%s", r->f->base, repo->full_name, path),
+	                        "created_at", "2026-01-01T00:00:00Z", "updated_at", "2026-01-01T00:00:00Z"));
 }
 
 static json_t *workflows_of(struct req *r, const struct forge_repo *repo)
@@ -87,19 +87,43 @@ char *rest_workflow_path(struct req *r, const struct forge_repo *repo, const cha
 	return NULL;
 }
 
+static json_t *find(const json_t *list, const char *path)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach((json_t *)(uintptr_t)list, i,
+	                   one) if (strcmp(json_get_string(one, "path"), path) == 0) return one;
+	return NULL;
+}
+
 void rest_get_workflow(struct req *r)
 {
 	struct forge_repo *repo = rest_begin(r, "Actions", "read", NULL);
 	_cleanup_json_ json_t *list = repo ? workflows_of(r, repo) : NULL;
 	_cleanup_free_ char *path = repo ? rest_workflow_path(r, repo, r->args[2]) : NULL;
-	size_t i;
-	json_t *one;
+	json_t *one = path != NULL ? find(list, path) : NULL;
+	if (one != NULL)
+		req_reply_json(r, 200, json_incref(one));
+	else if (repo)
+		req_reply_error(r, 404, "Not Found");
+}
+
+/* The last word of the path says which: enable or disable. */
+void rest_switch_workflow(struct req *r)
+{
+	struct forge_repo *repo = rest_begin(r, "Actions", "write", NULL);
+	_cleanup_json_ json_t *list = repo ? workflows_of(r, repo) : NULL;
+	_cleanup_free_ char *path = repo ? rest_workflow_path(r, repo, r->args[2]) : NULL;
 	if (!repo)
 		return;
-	json_array_foreach(list, i, one) if (path != NULL && strcmp(json_get_string(one, "path"), path) == 0)
-	{
-		req_reply_json(r, 200, json_incref(one));
+	if (path == NULL || find(list, path) == NULL) {
+		req_reply_error(r, 404, "Not Found");
 		return;
 	}
-	req_reply_error(r, 404, "Not Found");
+	_cleanup_free_ char *key = xasprintf("%s:%s", repo->full_name, path);
+	if (str_ends(r->path, "/disable"))
+		json_object_set_new(r->f->workflows_off, key, json_true());
+	else
+		json_object_del(r->f->workflows_off, key);
+	req_reply(r, 204);
 }

@@ -124,6 +124,27 @@ class Gh(OfARun):
         self.assertEqual(self.forge.wait_run(REPO)["conclusion"], "cancelled")
         self.assertIn("Build it\tactive", self.gh("workflow", "list"))
 
+    def test_a_workflow_is_shown_disabled_and_enabled_again(self):
+        repo = self.forge.repo(REPO)
+        self.push()
+        self.assertEqual(self.gh("workflow", "view", "Build it", "--yaml").strip(), WORKFLOW.strip())
+        self.assertEqual(self.gh("workflow", "view", "ci.yml", "--yaml", "--ref", "main").strip(), WORKFLOW.strip())
+        self.gh("workflow", "disable", "ci.yml")
+        self.assertNotIn("Build it", self.gh("workflow", "list"))
+        self.assertIn("Build it\tdisabled_manually", self.gh("workflow", "list", "--all"))
+        started = len(self.forge.runs())
+        repo.push({"more": "a"})
+        self.forge.schedule(REPO)
+        self.forge.wait("the push and the schedule to be passed over", lambda: str(self.forge.events()).count("ci.yml of octo/demo is disabled") == 2)
+        self.assertIn("disabled workflow", str(refused(self.rest, "workflows/ci.yml/dispatches", "POST", {"ref": "main"})))
+        self.assertEqual(refused(self.rest, "workflows/none.yml/disable", "PUT").status, 404)
+        self.assertEqual(len(self.forge.runs()), started)
+        self.gh("workflow", "enable", "Build it")
+        self.gh("workflow", "run", "ci.yml")
+        self.assertEqual(len(self.forge.runs()), started + 1)
+        for path in ("none", ".github", "../x", "ci.yml?ref=none"):
+            self.assertEqual(refused(self.forge.request, "GET", f"/api/v3/repos/{REPO}/contents/{path}", headers=self.forge.admin()).status, 404, path)
+
     def test_artifacts_are_downloaded_and_caches_are_listed_and_deleted(self):
         run = self.push()
         job = self.runner.take_job()
