@@ -93,6 +93,11 @@ static void show_line(struct view *v, const struct seen_job *job, const struct s
 	view_step_says(v, job, step, MARK_LINE, text);
 }
 
+static bool is_issue(const char *text)
+{
+	return str_starts(text, "##[error]") || str_starts(text, "##[warning]");
+}
+
 static void take_line(struct view *v, const struct seen_job *job, struct seen_step *step, const char *line, size_t len)
 {
 	static const char begin[] = "##[group]", end[] = "##[endgroup]";
@@ -107,7 +112,7 @@ static void take_line(struct view *v, const struct seen_job *job, struct seen_st
 			view_step_says(v, job, step, MARK_LINE, text + strlen(begin));
 	} else if (strcmp(text, end) == 0) {
 		close_group(v, job, step);
-	} else if (step->quiet || step->group != NULL) {
+	} else if (step->quiet || (step->group != NULL && !is_issue(text))) {
 		step->group_lines++;
 		hold(step, text);
 	} else {
@@ -128,9 +133,10 @@ void lines_show(struct view *v, const struct seen_job *job, struct seen_step *st
 void lines_close(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed)
 {
 	close_group(v, job, step);
-	for (char *p = step->held.data, *end; failed && p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
+	for (char *p = step->held.data, *end; p != NULL && (end = strchr(p, '\n')) != NULL; p = end + 1) {
 		*end = '\0';
-		show_line(v, job, step, p);
+		if (failed || (step->quiet && is_issue(p)))
+			show_line(v, job, step, p);
 	}
 	str_clear(&step->held);
 }

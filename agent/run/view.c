@@ -220,7 +220,7 @@ static struct seen_step *step_begins(struct view *v, struct seen_job *job, const
 	                           .started_ms = clock_mono_ms(),
 	                           .background = json_get_bool(now, "background", false),
 	                           .held = STR_INIT(TEXT_MAX)};
-	step->quiet = !v->verbose && (step->number == 1 || strcmp(name, "Complete job") == 0);
+	step->quiet = !v->verbose && json_get_bool(now, "frame", false);
 	step->headed = step->quiet;
 	job->steps = step;
 	return step;

@@ -9,7 +9,7 @@ struct seen_step {
 	char *title;        /* for a terminal */
 	int64_t started_ms; /* monotonic */
 	bool headed;        /* its title was shown */
-	bool quiet;         /* made by davit: its lines are shown when it fails */
+	bool quiet;         /* around the job's own: its lines are shown when it fails, its warnings always */
 	bool background;    /* beside others: each of its lines says whose it is */
 	/* of the group that is open */
 	char *group;
@@ -50,5 +50,5 @@ void view_step_says(struct view *v, const struct seen_job *job, const struct see
 
 /* ---- lines.c */
 void lines_show(struct view *v, const struct seen_job *job, struct seen_step *step, const char *text, size_t len);
-/* The step ended: what was folded away of one that failed is shown after all. */
+/* The step ended: what was folded away of one that failed is shown after all, and warnings of a quiet one. */
 void lines_close(struct view *v, const struct seen_job *job, struct seen_step *step, bool failed);

@@ -2,6 +2,8 @@
 #include "agent/validate/finding.h"
 #include "base/core/mem.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,9 +66,22 @@ static void print_command(const struct finding *f, FILE *out)
 	fputc('\n', out);
 }
 
+/* A URI reference: with a ':' in the first part of a path its front would be a scheme. */
+static json_t *path_uri(const char *path)
+{
+	_cleanup_(str_done) struct str uri = STR_INIT(3 * PATH_MAX);
+	for (; *path != '\0'; path++) {
+		if (isalnum((unsigned char)*path) || strchr("-._~/", *path) != NULL)
+			str_append_c(&uri, *path);
+		else
+			str_appendf(&uri, "%%%02X", (unsigned char)*path);
+	}
+	return json_string(str_peek(&uri));
+}
+
 static json_t *sarif_result(const struct finding *f)
 {
-	json_t *place = json_pack("{s:{s:o}}", "artifactLocation", "uri", json_string_lossy(f->file, strlen(f->file)));
+	json_t *place = json_pack("{s:{s:o}}", "artifactLocation", "uri", path_uri(f->file));
 	if (f->line > 0)
 		json_object_set_new(place, "region",
 		                    json_pack("{s:i, s:i}", "startLine", f->line, "startColumn", f->column));
@@ -74,6 +89,17 @@ static json_t *sarif_result(const struct finding *f)
 	return json_pack("{s:s, s:s, s:{s:o}, s:[{s:o}]}", "ruleId", f->code, "level", severities[f->severity],
 	                 "message", "text", json_string_lossy(text, strlen(text)), "locations", "physicalLocation",
 	                 place);
+}
+
+static json_t *sarif_rule(const char *code)
+{
+	const struct finding_page *page = finding_page_of(code);
+	json_t *rule = json_pack("{s:s}", "id", code);
+	if (page != NULL) {
+		json_object_set_new(rule, "shortDescription", json_pack("{s:s}", "text", page->meaning));
+		json_object_set_new(rule, "help", json_pack("{s:s, s:s}", "text", page->text, "markdown", page->text));
+	}
+	return rule;
 }
 
 static json_t *sarif(const struct findings *f)
@@ -85,11 +111,11 @@ static json_t *sarif(const struct findings *f)
 		for (size_t k = 0; k < i && !known; k++)
 			known = strcmp(f->items[k].code, f->items[i].code) == 0;
 		if (!known)
-			json_array_append_new(rules, json_pack("{s:s}", "id", f->items[i].code));
+			json_array_append_new(rules, sarif_rule(f->items[i].code));
 	}
-	return json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:o}}, s:o}]}", "$schema",
+	return json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:o}}, s:s, s:o}]}", "$schema",
 	                 "https://json.schemastore.org/sarif-2.1.0.json", "version", "2.1.0", "runs", "tool", "driver",
-	                 "name", "davit", "rules", rules, "results", results);
+	                 "name", "davit", "rules", rules, "columnKind", "unicodeCodePoints", "results", results);
 }
 
 static void print_sum(const struct findings *f, size_t files, FILE *out)

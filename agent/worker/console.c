@@ -27,6 +27,8 @@ void console_step(struct job *j, const struct record *r, const char *name)
 	                         "completed_ms", (json_int_t)r->completed_wall_ms);
 	if (r->background)
 		json_object_set_new(step, "background", json_true());
+	if (r->frame)
+		json_object_set_new(step, "frame", json_true());
 	tell(json_pack("{s:o}", "step", step));
 }
 

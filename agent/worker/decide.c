@@ -218,6 +218,7 @@ static void end_orphans(struct job *j, struct record *r)
 void job_complete(struct job *j)
 {
 	struct record *r = record_new(j, NULL, "Complete job");
+	r->frame = true;
 	j->complete = r;
 	r->type = xstrdup("runner");
 	r->action_name = xstrdup("complete_job");

@@ -33,6 +33,7 @@ static bool set_up(struct job *j)
 	struct err err = ERR_INIT;
 	char line[4096];
 	j->setup = record_new(j, NULL, "Set up job");
+	j->setup->frame = true;
 	j->setup->type = xstrdup("runner");
 	j->setup->action_name = xstrdup("setup_job");
 	record_start(j, j->setup);

@@ -84,6 +84,7 @@ struct record {
 	size_t state_bytes;
 	bool condition_failed; /* could not be evaluated */
 	bool background;       /* runs beside the steps behind it */
+	bool frame;            /* "Set up job" and "Complete job": of interest only when something is wrong */
 	char id[37];
 	int number;
 	char *name; /* as shown; masked when it is sent */

@@ -315,10 +315,23 @@ jobs:
         found = subprocess.run(["pgrep", "-f", tree.dir], capture_output=True, text=True, check=False).stdout.split()
         self.assertEqual([pid for pid in found if alive(pid)], [])
 
+    def test_a_warning_around_the_steps_is_shown_and_a_step_that_is_called_as_theirs_is_no_frame(self):
+        tree = self.tree("""on: push
+jobs:
+  a:
+    runs-on: x
+    outputs: {o: "${{ steps.s.outputs.o }}"}
+    steps: [{id: s, run: 'echo "o=$S" >> "$GITHUB_OUTPUT"', env: {S: "${{ secrets.S }}"}}, {name: Complete job, run: echo of a step}]
+""")
+        code, out, err = tree.run("--secret", "S", env={"S": "in-the-output"})
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"(?s)a    of a step\n.*a ok Complete job \(.*a !  Warning: Skip output 'o' since it may contain secret\.\n")
+        self.assertNotIn("Evaluate and set job outputs", out)
+
     def test_on_a_terminal_groups_are_folded_and_what_runs_now_is_shown(self):
         tree = self.tree("""on: push
 jobs:
-  a: {runs-on: x, steps: [{name: build, run: 'echo ::group::Details; echo inside; echo ::endgroup::; echo outside'}]}
+  a: {runs-on: x, steps: [{name: build, run: 'echo ::group::Details; echo inside; echo ::warning::beware; echo ::endgroup::; echo outside'}]}
   b: {runs-on: x, steps: [{name: breaks, run: 'echo ::group::Hidden; echo the reason; exit 1'}]}
 """)
         pid, terminal = pty.fork()
@@ -338,6 +351,7 @@ jobs:
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 1)
         text = out.decode()
         self.assertIn("▸ Details (1 line)", text)
+        self.assertRegex(text, "! +Warning: beware")
         self.assertNotIn("inside", text.replace("echo inside", ""))
         self.assertIn("outside", text)
         self.assertIn("the reason", text)

@@ -224,7 +224,14 @@ jobs: {a: {runs-on: x, steps: [{run: x}]}}
         self.assertIn("x%3Ay.yml,line=9,col=14,title=unknown-step::job", out["github"].stdout)
         sarif = json.loads(out["sarif"].stdout)
         self.assertEqual(sarif["version"], "2.1.0")
-        self.assertEqual(sarif["runs"][0]["results"][0]["ruleId"], "unknown-step")
+        run = sarif["runs"][0]
+        self.assertEqual(run["results"][0]["ruleId"], "unknown-step")
+        self.assertEqual(run["columnKind"], "unicodeCodePoints")
+        self.assertEqual(run["tool"]["driver"]["rules"][0]["help"]["markdown"], pages()["unknown-step"])
+        self.put("naïve 100%:x.yml", "jobs: {a: {runs-on: x, steps: [{rnu: 'ä𝄞'}]}}\n")
+        out = subprocess.run([DAVIT, "validate", "naïve 100%:x.yml", "--format", "sarif"], capture_output=True, text=True, cwd=self.dir.name)
+        self.assertEqual({result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in json.loads(out.stdout)["runs"][0]["results"]},
+                         {"na%C3%AFve%20100%25%3Ax.yml"})
 
     def test_what_a_file_says_steers_no_terminal(self):
         path = self.put(".github/workflows/x.yml", 'on: push\njobs: {"a\\e[31m": {runs-on: x, steps: [{run: x}]}}\n')
