@@ -270,15 +270,13 @@ void strv_add(struct strv *v, const char *text)
 
 void strv_addf(struct strv *v, const char *fmt, ...)
 {
-	struct str text = STR_INIT(1 << 20);
 	va_list args;
 	va_start(args, fmt);
 	char *made = NULL;
-	if (vasprintf(&made, fmt, args) >= 0)
-		str_append(&text, made);
+	if (vasprintf(&made, fmt, args) < 0)
+		made = NULL;
 	va_end(args);
-	free(made);
-	strv_add_take(v, str_take(&text));
+	strv_add_take(v, made != NULL ? made : xstrdup(""));
 }
 
 bool strv_has(const struct strv *v, const char *text)

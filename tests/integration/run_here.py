@@ -315,6 +315,22 @@ jobs:
         found = subprocess.run(["pgrep", "-f", tree.dir], capture_output=True, text=True, check=False).stdout.split()
         self.assertEqual([pid for pid in found if alive(pid)], [])
 
+    def test_a_variable_that_no_process_can_have_fails_the_step_and_is_not_left_out(self):
+        tree = self.tree("""on: push
+jobs:
+  a:
+    runs-on: x
+    steps:
+      - run: '{ printf E=; head -c 2000000 /dev/zero | tr "\\0" x; echo; } >> "$GITHUB_ENV"'
+      - {run: 'echo "length ${#E}"', continue-on-error: true}
+      - {run: 'echo "without: $E"', env: {E: small}}
+""")
+        code, out, err = tree.run()
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, "Error: An error occurred trying to start process '.*' with working directory '.*'. Argument list too long\n")
+        self.assertIn("a    without: small\n", out)
+        self.assertNotIn("a    length", out)
+
     def test_a_warning_around_the_steps_is_shown_and_a_step_that_is_called_as_theirs_is_no_frame(self):
         tree = self.tree("""on: push
 jobs:
