@@ -63,7 +63,7 @@ static void print_help(FILE *out)
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].summary != NULL)
-			fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+			fprintf(out, "  %-10s  %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`davit help COMMAND` tells more, `davit --version --licences` what davit is made of. Exit: 0 done, 1 failed and undone, 2 refused, 3 another plan,\n"
 	      "4 a person is needed, 5 locked, 7 waits for approval, 130 cancelled and undone.\n",
 	      out);

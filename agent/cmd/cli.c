@@ -36,7 +36,7 @@ static void print_options(const struct cli_option *options)
 		char left[64];
 		snprintf(left, sizeof(left), "%s--%s%s%s", o->letter ? (char[]){'-', o->letter, ',', ' ', 0} : "    ",
 		         o->name, o->argument ? " " : "", o->argument ? o->argument : "");
-		printf("  %-28s %s\n", left, o->help);
+		printf("  %-28s%s %s\n", left, strlen(left) < 28 ? "" : " ", o->help);
 	}
 }
 

@@ -46,8 +46,19 @@ class Installing(unittest.TestCase):
     def test_every_command_has_a_man_page_without_warnings(self):
         self.install()
         pages = glob.glob(self.path("share/man/man1/*.1"))
-        for command in COMMANDS:
-            self.assertIn(self.path("share/man/man1", f"davit-{command}.1"), pages)
+        davit = self.path("bin/davit")
+        named = re.compile(r"^  ([a-z]+) ", re.M)
+        commands = [(word,) for word in named.findall(run(davit, "--help"))] + [("agent", word) for word in named.findall(run(davit, "agent", "--help"))]
+        self.assertEqual(set(COMMANDS) - {words[0] for words in commands}, set())
+        for words in commands:
+            page = self.path("share/man/man1", f"davit-{'-'.join(words)}.1")
+            self.assertIn(page, pages)
+            with open(page, encoding="utf-8") as f:
+                text = f.read().replace("\\-", "-")
+            for option in re.findall(r"^  (?:-., |    )?(--[\w-]+)", run(davit, "help", *words), re.M):
+                self.assertIn(f"{option}\\fR", text, words)
+        with open(self.path("share/man/man1/davit.1"), encoding="utf-8") as f:
+            self.assertEqual(set(re.findall(r"^\\fB([a-z]+)\\fR$", f.read(), re.M)), {words[0] for words in commands if len(words) == 1})
         for page in pages:
             done = subprocess.run(["groff", "-man", "-K", "utf8", "-Tutf8", "-P-cbou", "-ww", page], capture_output=True, text=True, check=False)
             self.assertEqual((done.returncode, done.stderr), (0, ""), page)
