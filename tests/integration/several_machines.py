@@ -67,6 +67,21 @@ class Machines(Case):
         self.assertEqual(self.journal.sql("SELECT count(*) FROM sealed"), "0")
         self.assertEqual(os.listdir(os.path.join(second.state, "owners")), [])
 
+    def test_what_a_machine_left_before_anything_was_sealed_is_closed_by_another(self):
+        """Nothing of it is on the targets, and nobody has its logins: the entry alone is left, and needs no watching."""
+        first, second = self.machines()
+        self.lay()
+        first.env["DAVIT_TEST_KILL_AT"] = "1"
+        killed = first.run("deploy", "deploy.yml")
+        self.assertNotIn(killed.code, range(7), repr(killed))
+        del first.env["DAVIT_TEST_KILL_AT"]
+        self.assertEqual(self.states(second), ["preparing"])
+        self.assertEqual(self.journal.sql("SELECT count(*) FROM sealed"), "0")
+        self.assert_exit(second.run("recover", timeout=60), 0)
+        self.assertEqual(self.states(second), ["refused"])
+        self.assertEqual(self.journal.sql("SELECT count(*) FROM deployment WHERE holds=1 OR owner IS NOT NULL"), "0")
+        self.assertEqual(self.t.read("conf"), b"old")
+
     def test_of_two_that_want_an_environment_one_gets_it(self):
         first, second = self.machines()
         self.lay()

@@ -93,6 +93,9 @@ int fx_before(struct view *v, const char *what, const char *path, bool changes, 
 	sim_late_arrivals(false);
 	sim_alone_moves();
 	int r = v->wait ? wait_check(v->wait, err) : 0;
+	/* As a remote target's: whoever waits for it renews its locks meanwhile. */
+	if (r == 0 && v->wait && sim_store_only == STORE_CONTENDED)
+		r = wait_ms(v->wait, 0, err);
 	/* A request may be on its way before anybody looks whether it is still wanted. */
 	if (r < 0 && !(r == ERR_CANCELLED && changes && sim_below(2) == 0))
 		return r;

@@ -95,16 +95,21 @@ static void end(void)
 	fs_remove_tree(AT_FDCWD, sim_work_dir, NULL);
 }
 
+static bool is_left_out(uint64_t seed)
+{
+	if (!only_real && sim_store_only == STORE_AS_DRAWN)
+		return false;
+	scenario_make(seed);
+	return (only_real && !world->sc.real) || sim_store_leaves_out(&world->sc);
+}
+
 /* until_found: stop at the first violation, which is what is wanted then. */
 static void run_share(uint64_t from, uint64_t count, int job, int jobs, bool until_found, int most)
 {
 	begin(job);
 	for (uint64_t i = (uint64_t)job; i < count && totals->found < most; i += (uint64_t)jobs) {
-		if (only_real) {
-			scenario_make(from + i);
-			if (!world->sc.real)
-				continue;
-		}
+		if (is_left_out(from + i))
+			continue;
 		bool ok = sim_run_seed(from + i, 0);
 		add_up();
 		if (ok)
@@ -262,11 +267,15 @@ int main(int argc, char **argv)
 			until_found = true;
 		else if (strcmp(argv[i], "--real") == 0)
 			only_real = true;
+		else if (strcmp(argv[i], "--contended") == 0)
+			sim_store_only = STORE_CONTENDED;
+		else if (strcmp(argv[i], "--breaks") == 0)
+			sim_store_only = STORE_BREAKS;
 		else if (strcmp(argv[i], "--waiting") == 0)
 			sim_waits = true;
 		else if (!used) {
 			fprintf(stderr,
-			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] [--waiting] [--journal URL …] | --seed N [--drop MASK] | --list FILE | --until-found\n");
+			        "usage: run --seeds N [--from S] [--jobs J] [--most V] [--real] [--breaks | --contended] [--waiting] [--journal URL …] | --seed N [--drop MASK] | --list FILE | --until-found\n");
 			return 2;
 		}
 		i += used;

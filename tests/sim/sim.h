@@ -237,6 +237,7 @@ struct scenario {
 enum { SIM_SESSIONS = 32 };
 struct sstore {
 	uint32_t cut, lost, refused, slow, ended; /* lost: of commits */
+	uint32_t unsent;                          /* commits before which the connection breaks */
 	uint64_t rng;
 	int64_t crash_at; /* operation; 0: never */
 	bool by_journal;  /* the other machine knows the deployment by the journal alone, and nobody gives a word */
@@ -390,6 +391,10 @@ extern bool sim_in_postgres;
 void sim_store_open(const char *url); /* for the seeds of this process */
 void sim_store_close(void);
 void sim_store_choose(struct scenario *sc);
+/* What a run is made of: as the seeds say, or one kind of trouble in each of them. */
+enum store_only { STORE_AS_DRAWN, STORE_BREAKS, STORE_CONTENDED };
+extern enum store_only sim_store_only;
+bool sim_store_leaves_out(const struct scenario *sc);
 void sim_store_fresh(void);              /* a journal without a deployment */
 void sim_store_lay(const char *dir);     /* a state directory that works with it */
 bool sim_store_is_blocked(int backend);  /* another session has a lock that it waits for */

@@ -24,6 +24,7 @@ enum {
 };
 
 bool sim_in_postgres;
+enum store_only sim_store_only;
 static const char *journal_url;
 static char key_bytes[KEY_BYTES];
 static PGconn *control; /* shared by the processes of a run: only one of them has the turn */
@@ -374,7 +375,63 @@ static void only_connections(struct scenario *sc)
 	st->refused = st->slow = 0;
 }
 
+/* In place of what was drawn: the same, many times as often. */
+static void connections_break(struct scenario *sc)
+{
+	struct sstore *st = &world->store;
+	only_connections(sc);
+	st->cut = 10000;
+	st->ended = 5000;
+	st->lost = st->unsent = 100000;
+	st->crash_at = sim_store_below(2) == 0 ? 1 + (int64_t)sim_store_below(600) : 0;
+}
+
+/* In place of what was drawn: another machine wants the environment, or finds the owner standing still, at any operation. Nothing else fails but
+ * the owner's connection. */
+static void machines_contend(struct scenario *sc)
+{
+	struct sstore *st = &world->store;
+	memset(&sc->rates, 0, sizeof(sc->rates));
+	sc->death_count = sc->cancel_count = sc->refused_from_gate = 0;
+	sc->second_dies_at = 0;
+	sc->person = PERSON_NEVER;
+	sc->expects = sc->machine_lost = false;
+	sc->contender = sim_store_below(2) == 0 ? CONTENDER_DEPLOYS : CONTENDER_TAKES_OVER;
+	sc->contender_at_op = 1 + (int64_t)sim_store_below(900);
+	sc->contender_wait_ms = 600000;
+	st->by_journal = st->two_machines = st->stalled_is_cut = true;
+	st->lost = st->refused = st->slow = st->ended = 0;
+	st->crash_at = sim_store_below(2) == 0 ? 1 + (int64_t)sim_store_below(600) : 0;
+	st->cut = sc->contender == CONTENDER_DEPLOYS ? 10000 : 0;
+}
+
+/* What another machine cannot know by the journal, or does not find again, is none of these. */
+static bool may_be_contended(const struct scenario *sc)
+{
+	return !sc->job && !sc->real && !sc->moved && !sc->unsealed && !sc->goes_back && !sc->has_api && !sc->alone &&
+	       !sc->rehoused && !sc->no_room;
+}
+
+bool sim_store_leaves_out(const struct scenario *sc)
+{
+	return (sim_store_only == STORE_CONTENDED && !may_be_contended(sc)) ||
+	       (sim_store_only == STORE_BREAKS && (sc->goes_back || sc->job));
+}
+
+static void choose(struct scenario *sc);
+
 void sim_store_choose(struct scenario *sc)
+{
+	choose(sc);
+	if (sim_store_leaves_out(sc))
+		return;
+	if (sim_store_only == STORE_BREAKS)
+		connections_break(sc);
+	else if (sim_store_only == STORE_CONTENDED)
+		machines_contend(sc);
+}
+
+static void choose(struct scenario *sc)
 {
 	struct sstore *st = &world->store;
 	st->rng = sc->seed * 0xa0761d6478bd642fu + 0xe7037ed1a0b428dbu;

@@ -208,11 +208,13 @@ static void before(PGconn *conn, const char *sql, const char **ret_instead)
 	world->writes += is_commit;
 	if (!may_fail())
 		return;
-	if (st->crash_at > 0 && world->ops >= st->crash_at) {
+	/* Where a crash is asked for, it comes in the moment that costs most. */
+	bool may_crash = is_commit || sim_store_only == STORE_AS_DRAWN;
+	if (st->crash_at > 0 && world->ops >= st->crash_at && may_crash) {
 		st->crash_at = 0;
 		st->faults++;
 		sim_store_crash();
-	} else if (happens(st->cut)) {
+	} else if (happens(is_commit ? MAX(st->cut, st->unsent) : st->cut)) {
 		sim_trace("journal: the connection breaks before it");
 		count_fault(&st->cuts);
 		cut(conn, sim_store_below(3) == 0);

@@ -120,6 +120,7 @@ static const struct {
              {"53", ERR_IO},
              {"55P03", ERR_TIMEOUT},
              {"57", ERR_TIMEOUT},
+             {"22023", ERR_INVALID},
              {"25006", ERR_PERMISSION},
              {"42P01", ERR_UNSUPPORTED},
              {"42501", ERR_PERMISSION},

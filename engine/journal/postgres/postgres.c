@@ -2,6 +2,7 @@
 
 #include "base/core/clock.h"
 #include "base/core/mem.h"
+#include "base/core/rand.h"
 #include "base/core/str.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,29 +11,24 @@
 
 enum {
 	PATIENCE_MS = 30000,
-	SESSION_END_MS = 2000,
 	OPEN_MS = 5000,
 	NEXT_TRY_MS = 5000,
 	FIRST_PAUSE_MS = 50,
 	PAUSE_MAX_MS = 2000,
 	NUMBER_TEXT = 24,
-	XID_TEXT = 24
+	XID_TEXT = 24,
+	MARK_DIGITS = 32
 };
 
 /* ---- patience with a server that is away ---- */
 
-struct patience {
-	int64_t until, pause_ms;
-};
-
-static struct patience patience_new(const struct postgres *p, int64_t ms)
+struct postgres_patience postgres_patience(const struct postgres *p, int64_t ms)
 {
 	ms = p->given_up ? 0 : ms;
-	return (struct patience){.until = clock_mono_ms() + ms, .pause_ms = FIRST_PAUSE_MS};
+	return (struct postgres_patience){.until = clock_mono_ms() + ms, .pause_ms = FIRST_PAUSE_MS};
 }
 
-/* False: it is over. */
-static bool patience_left(struct patience *p)
+bool postgres_patience_left(struct postgres_patience *p)
 {
 	int64_t left = p->until - clock_mono_ms();
 	if (left <= 0)
@@ -52,7 +48,7 @@ static int out_of_patience(struct postgres *p, int r, struct err *err)
 
 /* ---- the connection ---- */
 
-static void forget(struct strv *v, const char *id)
+void postgres_forget(struct strv *v, const char *id)
 {
 	struct strv rest = {0};
 	for (size_t i = 0; i < v->count; i++)
@@ -129,11 +125,11 @@ static int connect_again(struct store *s, struct err *err)
 int postgres_connect(struct store *s, struct err *err)
 {
 	const struct postgres *p = s->database;
-	struct patience patience = patience_new(p, OPEN_MS);
+	struct postgres_patience patience = postgres_patience(p, OPEN_MS);
 	int r;
 	do
 		r = connect_again(s, err);
-	while (r == ERR_NETWORK && patience_left(&patience));
+	while (r == ERR_NETWORK && postgres_patience_left(&patience));
 	return r == ERR_NETWORK
 	               ? err_hint(err, r, "`psql` with the URL of '%s/" STORE_PLACE_FILE "' shows whether %s answers",
 	                          s->dir, p->place.name)
@@ -168,7 +164,7 @@ static int postgres_query(struct store *s, const char *sql, const struct sql_val
                           struct sql_rows *rows, struct err *err)
 {
 	struct postgres *p = s->database;
-	struct patience patience = patience_new(s->database, PATIENCE_MS);
+	struct postgres_patience patience = postgres_patience(s->database, PATIENCE_MS);
 	struct postgres_link_rows *found = xcalloc(1, sizeof(*found));
 	rows->found = found;
 	rows->at = -1;
@@ -178,7 +174,7 @@ static int postgres_query(struct store *s, const char *sql, const struct sql_val
 			r = ask(p, sql, values, count, found, err);
 		if (r != ERR_NETWORK || p->at_work)
 			return r;
-		if (!patience_left(&patience))
+		if (!postgres_patience_left(&patience))
 			return out_of_patience(p, r, err);
 	}
 }
@@ -208,7 +204,13 @@ static void postgres_done(struct sql_rows *rows)
 
 /* ---- transactions ---- */
 
-static int say_taken(const char *id, struct err *err)
+/* What tells one from all others. Its number is not enough: a server that crashes before it is durable gives it once more, to whoever comes first. So a
+ * transaction about a deployment leaves a word of its own in that row; "" where there is none. */
+struct proof {
+	char xid[XID_TEXT], mark[MARK_DIGITS + 1];
+};
+
+int postgres_say_taken(const char *id, struct err *err)
 {
 	err_set(err, ERR_FENCED, "another machine took the deployment %s over", id);
 	return err_hint(err, ERR_FENCED, "`davit show %s` says what it did; nothing more is changed from here", id);
@@ -229,44 +231,61 @@ static int hold_again(struct postgres *p, const char *id, struct err *err)
 {
 	int r = id && strv_has(&p->unheld, id) ? try_session_lock(p, id, err) : 0;
 	if (r > 0)
-		forget(&p->unheld, id);
+		postgres_forget(&p->unheld, id);
 	return MIN(r, 0);
 }
 
-/* Its number, and the right to write: the row stays locked until the end. */
-static int enter(struct store *s, const struct sql_write *w, char xid[XID_TEXT], struct err *err)
+static void choose_mark(const struct postgres *p, const struct sql_write *w, struct proof *ret)
+{
+	ret->mark[0] = '\0';
+	/* What may be lost anyway leaves none. */
+	if (p->has_marks && w->deployment && !w->relaxed)
+		rand_hex(ret->mark, MARK_DIGITS);
+}
+
+/* Its proof, and the right to write: the row stays locked until the end. */
+static int enter(struct store *s, const struct sql_write *w, struct proof *ret, struct err *err)
 {
 	struct postgres *p = s->database;
 	struct postgres_link_rows rows _cleanup_(postgres_link_rows_done) = {0};
-	const char *const values[] = {w->deployment};
+	const char *const values[] = {w->deployment, ret->mark};
 	int r = postgres_link_run(&p->link, w->relaxed ? "BEGIN; SET LOCAL synchronous_commit TO off" : "BEGIN", NULL,
 	                          0, NULL, err);
+	choose_mark(p, w, ret);
 	if (r == 0)
 		r = postgres_link_run(
 			&p->link,
-			"SELECT pg_current_xact_id()::text, d.owner, d.id FROM (SELECT 1) AS one"
-			" LEFT JOIN LATERAL (SELECT id, owner FROM deployment WHERE id=$1 FOR UPDATE) AS d ON true",
-			values, 1, &rows, err);
+			ret->mark[0]
+				? "WITH d AS (UPDATE deployment SET written=$2 WHERE id=$1 RETURNING id, owner)"
+				  " SELECT pg_current_xact_id()::text, d.owner, d.id FROM (SELECT 1) AS one LEFT JOIN d ON true"
+				: "SELECT pg_current_xact_id()::text, d.owner, d.id FROM (SELECT 1) AS one"
+				  " LEFT JOIN LATERAL (SELECT id, owner FROM deployment WHERE id=$1 FOR UPDATE) AS d ON true",
+			values, ret->mark[0] ? 2 : 1, &rows, err);
 	if (r < 0)
 		return r;
 	const char *number = postgres_link_text(&rows, 0, 0), *owner = postgres_link_text(&rows, 0, 1);
-	snprintf(xid, XID_TEXT, "%s", number ? number : "");
-	return may_write(s, w, rows.count > 0 && postgres_link_text(&rows, 0, 2) != NULL, owner)
-	               ? hold_again(p, w->deployment, err)
-	               : say_taken(w->deployment, err);
+	bool exists = rows.count > 0 && postgres_link_text(&rows, 0, 2) != NULL;
+	snprintf(ret->xid, sizeof(ret->xid), "%s", number ? number : "");
+	if (!exists && !w->creates)
+		ret->mark[0] = '\0';
+	return may_write(s, w, exists, owner) ? hold_again(p, w->deployment, err)
+	                                      : postgres_say_taken(w->deployment, err);
 }
 
-static int own_new(struct store *s, const struct sql_write *w, struct err *err)
+static int own_new(struct store *s, const struct sql_write *w, const struct proof *proof, struct err *err)
 {
 	struct postgres *p = s->database;
-	const char *const values[] = {w->deployment, s->place};
-	return w->creates
-	               ? postgres_link_run(&p->link, "UPDATE deployment SET owner=$2 WHERE id=$1", values, 2, NULL, err)
-	               : 0;
+	const char *const values[] = {w->deployment, s->place, proof->mark};
+	if (!w->creates)
+		return 0;
+	return postgres_link_run(&p->link,
+	                         proof->mark[0] ? "UPDATE deployment SET owner=$2, written=$3 WHERE id=$1"
+	                                        : "UPDATE deployment SET owner=$2 WHERE id=$1",
+	                         values, proof->mark[0] ? 3 : 2, NULL, err);
 }
 
 /* *ret_sent: the commit was sent, so that a loss leaves open whether it was made. */
-static int try_once(struct store *s, const struct sql_write *w, char xid[XID_TEXT], bool *ret_sent, struct err *err)
+static int try_once(struct store *s, const struct sql_write *w, struct proof *proof, bool *ret_sent, struct err *err)
 {
 	struct postgres *p = s->database;
 	*ret_sent = false;
@@ -274,11 +293,11 @@ static int try_once(struct store *s, const struct sql_write *w, char xid[XID_TEX
 	if (r < 0)
 		return r;
 	p->at_work = true;
-	r = enter(s, w, xid, err);
+	r = enter(s, w, proof, err);
 	if (r == 0)
 		r = w->work(s, w->context, err);
 	if (r == 0)
-		r = own_new(s, w, err);
+		r = own_new(s, w, proof, err);
 	if (r == 0) {
 		*ret_sent = true;
 		r = postgres_link_run(&p->link, "COMMIT", NULL, 0, NULL, err);
@@ -290,21 +309,28 @@ static int try_once(struct store *s, const struct sql_write *w, char xid[XID_TEX
 }
 
 /* What became of the transaction, once the server answers again. 1: it is durable; 0: nothing of it is there. */
-static int settle(struct store *s, const char *xid, struct patience *patience, struct err *err)
+static int settle(struct store *s, const char *deployment, const struct proof *proof,
+                  struct postgres_patience *patience, struct err *err)
 {
 	struct postgres *p = s->database;
-	const char *const values[] = {xid};
-	while (patience_left(patience)) {
+	const char *const values[] = {proof->xid, deployment};
+	const char *sql = proof->mark[0] ? "SELECT pg_xact_status(CAST($1 AS text)::xid8),"
+	                                   " (SELECT written FROM deployment WHERE id=$2)"
+	                                 : "SELECT pg_xact_status(CAST($1 AS text)::xid8)";
+	while (postgres_patience_left(patience)) {
 		struct postgres_link_rows rows _cleanup_(postgres_link_rows_done) = {0};
 		int r = connect_again(s, err);
 		if (r == 0)
-			r = postgres_link_run(&p->link, "SELECT pg_xact_status(CAST($1 AS text)::xid8)", values, 1,
-			                      &rows, err);
+			r = postgres_link_run(&p->link, sql, values, proof->mark[0] ? 2 : 1, &rows, err);
+		/* A number that the server has not given yet: it crashed, and knows nothing of it any more. */
+		if (r == ERR_INVALID)
+			return 0;
 		if (r < 0 && r != ERR_NETWORK)
 			return r;
-		const char *status = postgres_link_text(&rows, 0, 0);
+		const char *status = postgres_link_text(&rows, 0, 0), *mark = postgres_link_text(&rows, 0, 1);
 		if (status && strcmp(status, "in progress") != 0)
-			return strcmp(status, "committed") == 0;
+			return strcmp(status, "committed") == 0 &&
+			       (proof->mark[0] == '\0' || (mark && strcmp(mark, proof->mark) == 0));
 	}
 	return err_set(err, ERR_UNKNOWN,
 	               "nobody knows whether the journal at %s has the last record: it did not answer its commit",
@@ -316,180 +342,26 @@ static bool is_passing(int r, const struct err *why)
 	return r == ERR_NETWORK || (r < 0 && why->retryable);
 }
 
-static int postgres_write(struct store *s, const struct sql_write *w, struct err *err)
+int postgres_write(struct store *s, const struct sql_write *w, struct err *err)
 {
-	struct patience patience = patience_new(s->database, PATIENCE_MS);
+	struct postgres_patience patience = postgres_patience(s->database, PATIENCE_MS);
 	struct err why = ERR_INIT;
 	int r;
 	do {
-		char xid[XID_TEXT] = "";
+		struct proof proof = {0};
 		bool sent = false;
 		err_clear(&why);
-		r = try_once(s, w, xid, &sent, &why);
-		int settled = r == ERR_NETWORK && sent ? settle(s, xid, &patience, &why) : 0;
+		r = try_once(s, w, &proof, &sent, &why);
+		int settled = r == ERR_NETWORK && sent ? settle(s, w->deployment, &proof, &patience, &why) : 0;
 		if (settled > 0)
 			return 0;
 		r = settled < 0 ? settled : r;
-	} while (is_passing(r, &why) && patience_left(&patience));
+	} while (is_passing(r, &why) && postgres_patience_left(&patience));
 	if (is_passing(r, &why))
 		out_of_patience(s->database, r, &why);
 	if (r < 0 && err)
 		*err = why;
 	return r;
-}
-
-/* ---- owners ---- */
-
-static int owner_elsewhere(const char *id, struct err *err)
-{
-	return err_set(err, ERR_LOCKED, "the process on another machine that owns the deployment %s is alive", id);
-}
-
-/* Waits for a server that is away. */
-static int try_claim(struct store *s, const char *id, struct err *err)
-{
-	_cleanup_rows_ struct sql_rows rows = {0};
-	int r = sql_query(s, &rows, err, "SELECT pg_try_advisory_lock(hashtextextended(?1, 1))", "s", id);
-	if (r == 0)
-		r = sql_next(&rows, err);
-	return r < 0 ? r : strcmp(sql_text(&rows, 0), "t") == 0;
-}
-
-/* Whoever holds the session's lock is the only one that asks: two machines never wait for the same dead owner. The session of a process that
- * was killed lasts until the server has noticed, so one try is not enough. */
-static int take_session_lock(struct store *s, const char *id, struct err *err)
-{
-	struct postgres *p = s->database;
-	struct patience patience = patience_new(p, SESSION_END_MS);
-	if (strv_has(&p->claimed, id))
-		return 1;
-	int r;
-	do
-		r = try_claim(s, id, err);
-	while (r == 0 && patience_left(&patience));
-	if (r >= 0)
-		strv_add(&p->claimed, id);
-	if (r == 0)
-		strv_add(&p->unheld, id);
-	return r;
-}
-
-static int let_session_lock_go(struct store *s, const char *id)
-{
-	struct postgres *p = s->database;
-	if (!strv_has(&p->claimed, id))
-		return 0;
-	forget(&p->claimed, id);
-	forget(&p->unheld, id);
-	return sql_run(s, NULL, "SELECT pg_advisory_unlock(hashtextextended(?1, 1))", "s", id);
-}
-
-struct owning {
-	const char *id, *place, *former;
-	bool done;
-};
-
-/* Only of the owner that was seen; one without an owner, or in a state that needs no process, is anybody's. Whoever has decided still cleans, and
- * gives it up behind that. */
-static int take_ownership(struct store *s, void *context, struct err *err)
-{
-	struct owning *o = context;
-	_cleanup_rows_ struct sql_rows rows = {0};
-	int r = sql_query(s, &rows, err,
-	                  "UPDATE deployment SET owner=?2 WHERE id=?1 AND (owner IS NULL OR owner=?2 OR owner=?3"
-	                  " OR state IN ('refused','held','parked') OR (state IN ('committed','undone') AND cleaned=1))"
-	                  " RETURNING id",
-	                  "sss", o->id, o->place, o->former);
-	if (r == 0)
-		r = sql_next(&rows, err);
-	o->done = r > 0;
-	return MIN(r, 0);
-}
-
-static int own(struct store *s, struct owning *o, struct err *err)
-{
-	const struct sql_write w = {.work = take_ownership, .context = o};
-	return postgres_write(s, &w, err);
-}
-
-static int owner_of(struct store *s, const char *id, char **ret, struct err *err)
-{
-	_cleanup_rows_ struct sql_rows rows = {0};
-	int r = sql_query(s, &rows, err, "SELECT owner FROM deployment WHERE id=?1", "s", id);
-	if (r == 0)
-		r = sql_next(&rows, err);
-	if (r > 0 && sql_text(&rows, 0))
-		*ret = xstrdup(sql_text(&rows, 0));
-	return r;
-}
-
-/* This machine's own (its file in owners/ is ours, so that the process is gone) needs no session's lock: one that the server still keeps is stale. */
-static int claim_there(struct store *s, const char *id, bool locked, bool *ret_elsewhere, struct err *err)
-{
-	_cleanup_free_ char *owner = NULL;
-	struct owning o = {.id = id, .place = s->place};
-	int r = owner_of(s, id, &owner, err);
-	if (r >= 0 && !locked && (owner == NULL || strcmp(owner, s->place) != 0))
-		return owner_elsewhere(id, err);
-	/* 0: it is yet to be added. */
-	if (r > 0)
-		r = own(s, &o, err);
-	else
-		o.done = true;
-	*ret_elsewhere = r == 0 && !o.done;
-	return r;
-}
-
-static int postgres_claim(struct store *s, const char *id, bool *ret_elsewhere, struct err *err)
-{
-	*ret_elsewhere = false;
-	int r = take_session_lock(s, id, err);
-	if (r >= 0)
-		r = claim_there(s, id, r > 0, ret_elsewhere, err);
-	if (r < 0)
-		let_session_lock_go(s, id);
-	return r;
-}
-
-static int postgres_take_over(struct store *s, const char *id, struct err *err)
-{
-	_cleanup_free_ char *owner = NULL;
-	int r = owner_of(s, id, &owner, err);
-	struct owning o = {.id = id, .place = s->place, .former = owner};
-	if (r >= 0)
-		r = own(s, &o, err);
-	return r == 0 && !o.done ? say_taken(id, err) : r;
-}
-
-static int nothing(struct store *s, void *context, struct err *err)
-{
-	(void)s;
-	(void)context;
-	(void)err;
-	return 0;
-}
-
-static int postgres_check_claim(struct store *s, const char *id, struct err *err)
-{
-	const struct sql_write w = {.deployment = id, .work = nothing};
-	return postgres_write(s, &w, err);
-}
-
-static int give_ownership_up(struct store *s, void *context, struct err *err)
-{
-	const struct owning *o = context;
-	return sql_run(
-		s, err,
-		"UPDATE deployment SET owner=NULL WHERE id=?1 AND owner=?2 AND state NOT IN ('preparing','open','undoing')",
-		"ss", o->id, o->place);
-}
-
-static void postgres_release(struct store *s, const char *id)
-{
-	struct owning o = {.id = id, .place = s->place};
-	const struct sql_write w = {.work = give_ownership_up, .context = &o};
-	postgres_write(s, &w, NULL);
-	let_session_lock_go(s, id);
 }
 
 static void postgres_close(struct store *s)

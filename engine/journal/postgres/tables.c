@@ -39,7 +39,8 @@ static const char tables[] =
 /* What the journals of the first programs did not have: made by the next `davit journal use`, whichever machine's it is. */
 static const char later_tables[] =
 	"SET LOCAL client_min_messages TO warning;"
-	"CREATE TABLE IF NOT EXISTS davit.plan(name text PRIMARY KEY, made_ms bigint NOT NULL, data text NOT NULL)";
+	"CREATE TABLE IF NOT EXISTS davit.plan(name text PRIMARY KEY, made_ms bigint NOT NULL, data text NOT NULL);"
+	"ALTER TABLE davit.deployment ADD COLUMN IF NOT EXISTS written text";
 
 static int check_facts(struct postgres *p, const struct postgres_link_rows *rows, struct err *err)
 {
@@ -98,7 +99,8 @@ int postgres_read_meta(struct postgres *p, char **ret_id, char **ret_key_check, 
 		r = postgres_link_run(
 			&p->link,
 			"SELECT (SELECT value FROM davit.meta WHERE key='format'), (SELECT value FROM davit.meta WHERE key='id'),"
-			" (SELECT value FROM davit.meta WHERE key='key_check')",
+			" (SELECT value FROM davit.meta WHERE key='key_check'), (SELECT 1 FROM pg_attribute"
+			" WHERE attrelid='davit.deployment'::regclass AND attname='written' AND NOT attisdropped)",
 			NULL, 0, &rows, err);
 	if (r == 0)
 		r = check_format(p, postgres_link_text(&rows, 0, 0), err);
@@ -107,6 +109,7 @@ int postgres_read_meta(struct postgres *p, char **ret_id, char **ret_key_check, 
 	const char *id = postgres_link_text(&rows, 0, 1), *check = postgres_link_text(&rows, 0, 2);
 	if (id == NULL || check == NULL || strlen(id) != ID_DIGITS)
 		return err_set(err, ERR_PROTOCOL, "the journal at %s has no id", p->place.name);
+	p->has_marks = postgres_link_text(&rows, 0, 3) != NULL;
 	*ret_id = xstrdup(id);
 	*ret_key_check = xstrdup(check);
 	return 0;

@@ -474,6 +474,26 @@ static void a_process_that_connected_again_is_nobody_elses_once_its_lock_is_free
 	assert_int_equal(store_claim(m.store, "d", &elsewhere, &err), ERR_LOCKED);
 }
 
+/* It works as it did, and the next `journal use` adds what it lacks. */
+static void a_journal_of_an_earlier_davit_is_written_and_made_whole(void **state)
+{
+	(void)state;
+	only_postgres();
+	_cleanup_json_ json_t *members = json_pack("{s:s}", "state", "open"), *events = NULL;
+	in_postgres("ALTER TABLE davit.deployment DROP COLUMN written; DROP TABLE davit.plan");
+	store_close(store);
+	assert_int_equal(journal_open(dir, &store, NULL), 0);
+	add("d", "p", "preparing");
+	assert_int_equal(store_deployment_set(store, "d", members, NULL), 0);
+	assert_int_equal(store_event_add(store, "d", 0, "x", NULL, NULL), 0);
+	assert_int_equal(store_event_list(store, "d", &events, NULL), 0);
+	assert_int_equal(json_array_size(events), 1);
+	in_postgres("UPDATE davit.deployment SET owner=NULL");
+	store_close(store);
+	assert_int_equal(join(dir, NULL, &store), 0);
+	in_postgres("SELECT written FROM davit.deployment; SELECT 1 FROM davit.plan");
+}
+
 static void a_machine_does_not_leave_what_it_owns(void **state)
 {
 	(void)state;
@@ -569,6 +589,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_decided_is_its_owners_until_it_is_cleaned, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_process_that_connected_again_is_nobody_elses_once_its_lock_is_free,
 	                                        set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_journal_of_an_earlier_davit_is_written_and_made_whole, set_up,
+	                                        tear_down),
 		cmocka_unit_test_setup_teardown(a_machine_does_not_leave_what_it_owns, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_url_with_a_password_is_refused_and_not_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_newer_format_is_refused_with_both_numbers, set_up, tear_down),
