@@ -4,7 +4,9 @@
 release=$work/release
 case $machine in x86_64) architecture=amd64 ;; aarch64) architecture=arm64 ;; esac
 here=$(uname -m)
-[ -x "$release/davit-linux-$machine" ] && [ -x "$release/davit-linux-$here" ] || { echo "static.sh $machine and static.sh $here come first: man pages are what davit says of itself" >&2; exit 2; }
+for program in davit-linux-$machine davit-forge-linux-$machine davit-linux-$here davit-forge-linux-$here; do
+  [ -x "$release/$program" ] || { echo "no $program: static.sh $machine and static.sh $here come first, man pages are what davit says of itself" >&2; exit 2; }
+done
 version=$(sed -n 's/^project(davit VERSION \([0-9.]*\).*/\1/p' "$source/CMakeLists.txt")
 tree=$root/deb
 rm -rf "$tree"

@@ -11,6 +11,15 @@ class GateCase(Case):
         return t.deploy({"targets": targets or {"here": {"local": {}}},
                          "steps": [*before, {"health-gate": {"checks": whole, "deadline": deadline}}]}, **more)
 
+    def gate_says(self, t, *checks, says, deadline=400, **more):
+        """A gate that does not pass says these words. deadline: milliseconds; a busy machine that has no answer by then gets more."""
+        for factor in (1, 4, 16):
+            wrong = self.gate(t, *checks, deadline=f"{deadline * factor}ms", **more)
+            self.assert_exit(wrong, 1)
+            if "has not answered" not in wrong.text:
+                break
+        self.assert_says(wrong, *says)
+
     def probes(self, t, kind="probe"):
         """What the journal has of the last deployment's probes, oldest first."""
         shown = t.run("show", "last", "--json")
