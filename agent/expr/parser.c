@@ -175,9 +175,12 @@ static int find_function(struct parser *p, const struct lexeme *t, enum function
 		const char *name = function_table[i].name;
 		if (expr_compare_text(name, strlen(name), t->raw, t->len) != 0)
 			continue;
-		if ((i == FN_HASH_FILES && !p->rules->hash_files) ||
-		    (i >= FN_SUCCESS && i < FN_ALWAYS && !p->rules->status))
-			break;
+		if (i == FN_HASH_FILES && !p->rules->hash_files)
+			return err_hint(p->err, fault(p, "Unrecognized function", t),
+			                "hashFiles() is known in steps alone");
+		if (i >= FN_SUCCESS && i < FN_ALWAYS && !p->rules->status)
+			return err_hint(p->err, fault(p, "Unrecognized function", t),
+			                "%s() is known in conditions alone", name);
 		*ret = (enum function)i;
 		return 0;
 	}

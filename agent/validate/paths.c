@@ -59,10 +59,48 @@ static json_t *inputs_of_local(const struct validate_file *file, const char *pat
 	return NULL;
 }
 
+/* GitHub's checkout, versions 4 to 7: what its action.yml declares. NULL: another one. */
+static json_t *inputs_of_checkout(const char *uses)
+{
+	static const char *const names[] = {"repository",
+	                                    "ref",
+	                                    "token",
+	                                    "ssh-key",
+	                                    "ssh-user",
+	                                    "ssh-known-hosts",
+	                                    "ssh-strict",
+	                                    "persist-credentials",
+	                                    "path",
+	                                    "clean",
+	                                    "filter",
+	                                    "sparse-checkout",
+	                                    "fetch-depth",
+	                                    "sparse-checkout-cone-mode",
+	                                    "fetch-tags",
+	                                    "show-progress",
+	                                    "lfs",
+	                                    "submodules",
+	                                    "set-safe-directory",
+	                                    "github-server-url",
+	                                    "allow-unsafe-pr-checkout"};
+	static const char front[] = "actions/checkout@v";
+	const char *major = uses + strlen(front);
+	if (strncasecmp(uses, front, strlen(front)) != 0 || *major < '4' || *major > '7' ||
+	    (major[1] != '\0' && major[1] != '.'))
+		return NULL;
+	json_t *inputs = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		json_object_set_new(inputs, names[i], json_object());
+	return inputs;
+}
+
 json_t *validate_action_inputs(const struct validate_file *file, const char *uses)
 {
 	if (str_starts(uses, "./"))
 		return inputs_of_local(file, uses + 2);
+	json_t *of_checkout = inputs_of_checkout(uses);
+	if (of_checkout != NULL)
+		return of_checkout;
 	const char *at = strchr(uses, '@'), *actions = strstr(uses, "/davit/actions/");
 	if (at == NULL || actions == NULL || actions > at)
 		return NULL;

@@ -71,8 +71,10 @@ static void add_name(const char *directory, const char *file, json_t *names)
 	_cleanup_free_ char *path = xasprintf("%s/%s", directory, file);
 	_cleanup_(str_done) struct str text = STR_INIT(WORKFLOW_MAX);
 	_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+	struct yaml_limits limits = YAML_LIMITS_DEFAULT;
+	limits.allow_anchors = true;
 	if (fs_read_plain(AT_FDCWD, path, WORKFLOW_MAX, &text, NULL) < 0 ||
-	    yaml_read(file, str_peek(&text), text.len, NULL, &doc, NULL) < 0)
+	    yaml_read(file, str_peek(&text), text.len, &limits, &doc, NULL) < 0)
 		return;
 	const char *name = json_get_string(yaml_root(doc), "name");
 	_cleanup_free_ char *unnamed = xasprintf(".github/workflows/%s", file);

@@ -1,5 +1,5 @@
 /* workflow: what would fail when a workflow runs, beyond what its reader finds. */
-#include "agent/validate/validate.h"
+#include "agent/validate/validate_priv.h"
 #include "agent/workflow/matrix.h"
 #include "agent/workflow/workflow.h"
 #include "base/core/mem.h"
@@ -8,21 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-struct look {
-	const struct validate_file *file;
-	const struct workflow *workflow;
-	const struct yaml_doc *doc;
-	const struct workflow_job *job; /* NULL: outside the jobs */
-	const json_t *matrix;           /* the keys of the job's matrix, if they are written out; NULL: not known */
-	size_t step;                    /* steps before this one may be named */
-	bool script;                    /* what the shell will read */
-	struct str at;
-};
-
-static void report(const struct look *l, enum finding_severity severity, const char *code, const char *hint,
-                   const char *fmt, ...) _printf_(5, 6);
-static void report(const struct look *l, enum finding_severity severity, const char *code, const char *hint,
-                   const char *fmt, ...)
+void validate_report(const struct look *l, enum finding_severity severity, const char *code, const char *hint,
+                     const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -46,8 +33,9 @@ static void check_step_name(const struct look *l, const char *name)
 			continue;
 		if (strcasecmp(id, name) == 0) {
 			if (l->job->steps[i].entry >= l->step)
-				report(l, FINDING_ERROR, "unknown-step", "name a step that stands before this one",
-				       "step '%s' has not run yet when this is evaluated", name);
+				validate_report(l, FINDING_ERROR, "unknown-step",
+				                "name a step that stands before this one",
+				                "step '%s' has not run yet when this is evaluated", name);
 			return;
 		}
 		if (count < ARRAY_SIZE(known))
@@ -55,7 +43,8 @@ static void check_step_name(const struct look *l, const char *name)
 	}
 	const char *nearest = str_nearest(name, known, count);
 	_cleanup_free_ char *hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
-	report(l, FINDING_ERROR, "unknown-step", hint, "job '%s' has no step with the id '%s'", l->job->id, name);
+	validate_report(l, FINDING_ERROR, "unknown-step", hint, "job '%s' has no step with the id '%s'", l->job->id,
+	                name);
 }
 
 /* The keys that a token of a map has; true if `name` is one, or if the map has a key that is an expression. */
@@ -75,12 +64,12 @@ static bool has_output(const json_t *outputs, const char *name)
 static void check_output(const struct look *l, const struct workflow_job *job, const char *name)
 {
 	if (job->step_count > 0 && !has_output(job->outputs, name))
-		report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that job",
-		       "job '%s' has no output '%s'", job->id, name);
+		validate_report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that job",
+		                "job '%s' has no output '%s'", job->id, name);
 	if (job->uses != NULL && !validate_called_has_output(l->file, job->uses, name))
-		report(l, FINDING_ERROR, "unknown-output",
-		       "declare it under 'on.workflow_call.outputs' of that workflow",
-		       "'%s', which job '%s' calls, has no output '%s'", job->uses, job->id, name);
+		validate_report(l, FINDING_ERROR, "unknown-output",
+		                "declare it under 'on.workflow_call.outputs' of that workflow",
+		                "'%s', which job '%s' calls, has no output '%s'", job->uses, job->id, name);
 }
 
 /* `jobs`, which the outputs of a workflow that is called may name. */
@@ -88,7 +77,7 @@ static void check_job(const struct look *l, const char *const *path, size_t coun
 {
 	const struct workflow_job *job = workflow_find_job(l->workflow, path[1]);
 	if (job == NULL)
-		report(l, FINDING_ERROR, "unknown-job", NULL, "the workflow has no job '%s'", path[1]);
+		validate_report(l, FINDING_ERROR, "unknown-job", NULL, "the workflow has no job '%s'", path[1]);
 	else if (count > 3 && strcasecmp(path[2], "outputs") == 0)
 		check_output(l, job, path[3]);
 }
@@ -100,15 +89,16 @@ static void check_need(const struct look *l, const char *const *path, size_t cou
 		named |= strcasecmp(l->job->needs.items[i], path[1]) == 0;
 	const struct workflow_job *needed = workflow_find_job(l->workflow, path[1]);
 	if (!named) {
-		report(l, FINDING_ERROR, "unknown-need", needed != NULL ? "add it to 'needs' of this job" : NULL,
-		       "job '%s' does not need '%s', so needs.%s is empty", l->job->id, path[1], path[1]);
+		validate_report(l, FINDING_ERROR, "unknown-need",
+		                needed != NULL ? "add it to 'needs' of this job" : NULL,
+		                "job '%s' does not need '%s', so needs.%s is empty", l->job->id, path[1], path[1]);
 		return;
 	}
 	if (count > 3 && strcasecmp(path[2], "outputs") == 0 && needed != NULL)
 		check_output(l, needed, path[3]);
 	if (count > 2 && strcasecmp(path[2], "outputs") != 0 && strcasecmp(path[2], "result") != 0)
-		report(l, FINDING_ERROR, "unknown-output", NULL, "needs.%s has 'outputs' and 'result', not '%s'",
-		       path[1], path[2]);
+		validate_report(l, FINDING_ERROR, "unknown-output", NULL,
+		                "needs.%s has 'outputs' and 'result', not '%s'", path[1], path[2]);
 }
 
 /* Inputs are those of a dispatch and of a call together. NULL: neither declares any, or another event may bring some. */
@@ -163,19 +153,21 @@ static void check_path(void *user, const char *const *path, size_t count)
 {
 	const struct look *l = user;
 	if (l->script && is_strangers(path, count))
-		report(l, FINDING_WARNING, "script-injection",
-		       "hand it over by 'env:' and write \"$NAME\" in the script",
-		       "a stranger chooses %s.%s…, which becomes part of the script", path[0], path[1]);
+		validate_report(l, FINDING_WARNING, "script-injection",
+		                l->javascript ? "hand it over by 'env:' and write process.env.NAME in the script"
+		                              : "hand it over by 'env:' and write \"$NAME\" in the script",
+		                "a stranger chooses %s.%s…, which becomes part of the script", path[0], path[1]);
 	if (count < 2)
 		return;
 	if (strcasecmp(path[0], "inputs") == 0 && !knows_input(l->workflow, path[1]))
-		report(l, FINDING_ERROR, "unknown-input",
-		       "declare it under 'inputs' of workflow_dispatch or workflow_call",
-		       "the workflow has no input '%s'", path[1]);
+		validate_report(l, FINDING_ERROR, "unknown-input",
+		                "declare it under 'inputs' of workflow_dispatch or workflow_call",
+		                "the workflow has no input '%s'", path[1]);
 	if (strcasecmp(path[0], "secrets") == 0 && !knows_secret(l->workflow, path[1]))
-		report(l, FINDING_WARNING, "unknown-secret", "declare it under 'secrets' of workflow_call",
-		       "the secret '%s' is not declared: it is there only where a caller writes 'secrets: inherit'",
-		       path[1]);
+		validate_report(
+			l, FINDING_WARNING, "unknown-secret", "declare it under 'secrets' of workflow_call",
+			"the secret '%s' is not declared: it is there only where a caller writes 'secrets: inherit'",
+			path[1]);
 	if (l->job == NULL && strcasecmp(path[0], "jobs") == 0)
 		check_job(l, path, count);
 	if (l->job == NULL)
@@ -185,8 +177,8 @@ static void check_path(void *user, const char *const *path, size_t count)
 	else if (strcasecmp(path[0], "needs") == 0)
 		check_need(l, path, count);
 	else if (strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL && json_object_get(l->matrix, path[1]) == NULL)
-		report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
-		       l->job->id, path[1]);
+		validate_report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
+		                l->job->id, path[1]);
 }
 
 /* Goes through every string below a value. */
@@ -209,94 +201,11 @@ static void walk(struct look *l, const json_t *value, const char *key)
 	{
 		faults_pointer_push(&l->at, name);
 		bool before = l->script;
-		l->script |= strcmp(name, "run") == 0 && json_is_string(item);
+		l->script |= strcmp(name, l->javascript ? "script" : "run") == 0 && json_is_string(item);
 		walk(l, item, name);
 		l->script = before;
 		str_truncate(&l->at, base);
 	}
-}
-
-/* ---- steps ---- */
-
-static void check_inputs(struct look *l, const json_t *step)
-{
-	const char *uses = json_get_string(step, "uses"), *name;
-	json_t *with = json_object_get(step, "with"), *value;
-	if (uses == NULL)
-		return;
-	json_t *inputs _cleanup_json_ = validate_action_inputs(l->file, uses);
-	size_t base = l->at.len;
-	if (inputs == NULL) {
-		if (str_starts(uses, "./") && l->file->root != NULL && strstr(uses, ".yml") == NULL) {
-			faults_pointer_push(&l->at, "uses");
-			report(l, FINDING_WARNING, "unknown-action",
-			       "a job finds it only if a step has checked it out there",
-			       "'%s' holds no action.yml here", uses);
-			str_truncate(&l->at, base);
-		}
-		return;
-	}
-	faults_pointer_push(&l->at, "with");
-	json_object_foreach(with, name, value)
-	{
-		if (json_object_get(inputs, name) != NULL)
-			continue;
-		size_t inner = l->at.len;
-		faults_pointer_push(&l->at, name);
-		report(l, FINDING_ERROR, "unknown-action-input", NULL, "the action '%s' has no input '%s'", uses, name);
-		str_truncate(&l->at, inner);
-	}
-	str_truncate(&l->at, base);
-	json_object_foreach(inputs, name, value) if (json_is_true(json_object_get(value, "required")) &&
-	                                             json_object_get(value, "default") == NULL &&
-	                                             json_object_get(with, name) == NULL)
-		report(l, FINDING_ERROR, "missing-action-input", NULL, "the action '%s' needs the input '%s'", uses,
-	               name);
-}
-
-static void check_shell(struct look *l, const json_t *object)
-{
-	static const char *const shells[] = {"bash", "sh", "pwsh", "python", "cmd", "powershell"};
-	const char *shell = json_get_string(object, "shell");
-	if (shell == NULL || strstr(shell, "{0}") != NULL || strstr(shell, "${{") != NULL)
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
-		if (strcmp(shell, shells[i]) == 0)
-			return;
-	size_t base = l->at.len;
-	faults_pointer_push(&l->at, "shell");
-	report(l, FINDING_ERROR, "unknown-shell",
-	       "write a command with {0} for the script's file, or bash, sh, python, pwsh",
-	       "'%s' is no shell that a runner knows", shell);
-	str_truncate(&l->at, base);
-}
-
-static const char *our_step(const json_t *step)
-{
-	const char *uses = json_get_string(step, "uses"), *at = uses != NULL ? strstr(uses, "/davit/actions/") : NULL;
-	return at != NULL ? at + strlen("/davit/actions/") : NULL;
-}
-
-/* Single steps share a deployment, which something has to decide where davit's own worker does not. */
-static void check_finish(struct look *l, const json_t *steps)
-{
-	bool changes = false, decides = false;
-	size_t i;
-	json_t *step;
-	json_array_foreach(steps, i, step)
-	{
-		const char *name = our_step(step);
-		if (name == NULL)
-			continue;
-		bool decision = str_starts(name, "finish@") || str_starts(name, "rollback@");
-		decides |= decision;
-		changes |= !decision && !str_starts(name, "preflight@") && !str_starts(name, "checkout@") &&
-		           !str_starts(name, "setup@");
-	}
-	if (changes && !decides)
-		report(l, FINDING_WARNING, "no-finish",
-		       "end the job with actions/finish (if: always(), status: ${{ job.status }})",
-		       "under another runner than davit's nothing decides the deployment of job '%s'", l->job->id);
 }
 
 /* ---- runs-on ---- */
@@ -343,10 +252,10 @@ static void check_labels(struct look *l, const json_t *value)
 			return;
 	size_t base = l->at.len;
 	faults_pointer_push(&l->at, "runs-on");
-	report(l, FINDING_WARNING, "no-runner",
-	       "`davit agent configure --labels` gives a runner labels; `davit agent status` shows them",
-	       "no runner that is known here has the label%s %s", json_array_size(labels) == 1 ? "" : "s",
-	       str_peek(&wanted));
+	validate_report(l, FINDING_WARNING, "no-runner",
+	                "`davit agent configure --labels` gives a runner labels; `davit agent status` shows them",
+	                "no runner that is known here has the label%s %s", json_array_size(labels) == 1 ? "" : "s",
+	                str_peek(&wanted));
 	str_truncate(&l->at, base);
 }
 
@@ -405,25 +314,8 @@ static void check_matrix(struct look *l, const json_t *job)
 	faults_pointer_push(&l->at, "matrix");
 	/* The reader tells of vectors that are empty. */
 	if (!str_starts(err_line(&err, line, sizeof(line)), "Matrix vector"))
-		report(l, FINDING_ERROR, "bad-matrix", NULL, "%s", line);
+		validate_report(l, FINDING_ERROR, "bad-matrix", NULL, "%s", line);
 	str_truncate(&l->at, base);
-}
-
-static void look_at_step(struct look *l, const json_t *step)
-{
-	size_t i;
-	json_t *one;
-	check_shell(l, step);
-	check_inputs(l, step);
-	json_array_foreach(json_object_get(step, "parallel"), i, one)
-	{
-		size_t mark = l->at.len;
-		faults_pointer_push(&l->at, "parallel");
-		faults_pointer_push_index(&l->at, i);
-		check_shell(l, one);
-		check_inputs(l, one);
-		str_truncate(&l->at, mark);
-	}
 }
 
 static void look_at_job(struct look *l, const struct workflow_job *job, const json_t *value)
@@ -438,7 +330,9 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	walk(l, rest, NULL);
 	check_labels(l, json_object_get(value, "runs-on"));
 	check_matrix(l, value);
-	check_finish(l, steps);
+	validate_condition(l, value);
+	validate_default_shell(l, value);
+	validate_finish(l, steps);
 	if (job->uses != NULL)
 		validate_call(l->file, l->doc, str_peek(&l->at), job->uses, value);
 	faults_pointer_push(&l->at, "steps");
@@ -447,8 +341,10 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 		size_t inner = l->at.len;
 		faults_pointer_push_index(&l->at, i);
 		l->step = i;
+		l->javascript = validate_step_is_javascript(step);
 		walk(l, step, NULL);
-		look_at_step(l, step);
+		l->javascript = false;
+		validate_step(l, step);
 		str_truncate(&l->at, inner);
 	}
 	str_truncate(&l->at, base);
@@ -462,6 +358,7 @@ static void look_at(struct look *l)
 	json_object_del(rest, "jobs");
 	if (json_is_object(rest))
 		walk(l, rest, NULL);
+	validate_default_shell(l, root);
 	for (size_t i = 0; i < l->workflow->job_count; i++) {
 		const struct workflow_job *job = &l->workflow->jobs[i];
 		const json_t *value = json_object_get(jobs, job->id);

@@ -48,6 +48,17 @@ WORKFLOWS = [
     (f"  two:\n    runs-on: x\n    strategy: {{matrix: {{n: {list(range(257))}}}}}\n    steps: [{{run: x}}]\n", ["bad-matrix"]),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: []}}\n    steps: [{run: x}]\n", ["syntax"]),
     ("  two:\n    runs-on: x\n    permissions: {contents: all}\n    steps: [{run: x}]\n", ["syntax"]),
+    ("      - if: |\n          ${{ false }}\n        run: x\n", ["condition-is-text"]),
+    ("      - if: >-\n          ${{ false }}\n        run: x\n", []),
+    ("      - if: |\n          false\n        run: x\n", []),
+    ("  two:\n    if: ' ${{ false }}'\n    runs-on: x\n    steps: [{run: x}]\n", ["condition-is-text"]),
+    ("  two:\n    runs-on: x\n    defaults: {run: {shell: zsh}}\n    steps: [{run: x}]\n", ["unknown-shell"]),
+    ("defaults: {run: {shell: zsh}}\n", ["unknown-shell"]),
+    ("      - uses: docker://\n", ["syntax"]),
+    ("      - uses: actions/checkout@v4.2.2\n        with: {fetch-dept: 0}\n", ["unknown-action-input"]),
+    ("      - uses: actions/checkout@v2\n        with: {fetch-dept: 0}\n", []),
+    ("      - uses: actions/github-script@v7\n        with: {script: 'f(`${{ github.event.issue.title }}`)'}\n", ["script-injection"]),
+    ("      - uses: acme/script@v7\n        with: {script: '${{ github.event.issue.title }}'}\n", []),
     ("\tx\n", ["yaml"]),
     ("      - rnu: x\n        rnu: y\n  build:\n    needs: [one]\n", ["syntax", "unknown-key", "yaml"]),
 ]
@@ -238,6 +249,23 @@ jobs: {a: {runs-on: x, steps: [{run: x}]}}
         done = subprocess.run([DAVIT, "validate", path], capture_output=True, cwd=self.dir.name)
         self.assertEqual(done.returncode, 2)
         self.assertNotIn(b"\x1b", done.stdout + done.stderr)
+
+    def test_the_inputs_of_githubs_checkout_are_those_that_are_carried_out(self):
+        with open(os.path.join(ROOT, "agent", "actions", "checkout.c")) as f:
+            names = re.findall(r'^\t\{"([a-z-]+)", take_', f.read(), re.M)
+        self.assertGreater(len(names), 15)
+        path = self.put(".github/workflows/x.yml", HEAD + "      - uses: actions/checkout@v4\n        with: {" + ", ".join(f"{name}: x" for name in names) + "}\n")
+        self.assertEqual(self.codes(path), [])
+
+    def test_a_function_that_is_known_elsewhere_is_not_suggested(self):
+        for call, hint in (("success()", "success() is known in conditions alone"), ("hashFiles('a')", "hashFiles() is known in steps alone")):
+            text = "on: push\njobs: {a: {runs-on: x, env: {A: \"${{ CALL }}\"}, steps: [{run: x}]}}\n".replace("CALL", call)
+            self.assertEqual([f["hint"] for f in self.validate(self.put(".github/workflows/x.yml", text))], [hint])
+
+    def test_a_workflow_with_anchors_has_its_name(self):
+        self.put(".github/workflows/ci.yml", "name: CI\non: push\njobs: {a: {runs-on: x, steps: [&s {run: x}, *s]}}\n")
+        path = self.put(".github/workflows/x.yml", "on: {workflow_run: {workflows: [CI]}}\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
+        self.assertEqual(self.codes(path), [])
 
     def test_every_key_that_stands_twice_is_found_with_what_else_is_wrong(self):
         path = self.put(".github/workflows/x.yml", "on: push\non: pull_request\njobs:\n  a: {runs-on: x, steps: [{run: x, name: y, name: z}]}\n  b: {needs: c, runs-on: x, steps: [{run: x}]}\n\t\n")
