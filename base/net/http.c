@@ -3,6 +3,7 @@
 #include "base/net/http_priv.h"
 #include "base/core/log.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <strings.h>
@@ -30,9 +31,10 @@ struct http *http_new(const struct http_config *config, struct err *err)
 	net_init();
 	struct http *h = xcalloc(1, sizeof(*h));
 	h->multi = curl_multi_init();
-	if (h->multi == NULL) {
+	int r = h->multi == NULL ? err_set(err, ERR_INTERNAL, "libcurl gives no handle") : http_sockets_begin(h, err);
+	if (r < 0) {
+		curl_multi_cleanup(h->multi);
 		free(h);
-		err_set(err, ERR_INTERNAL, "libcurl gives no handle");
 		return NULL;
 	}
 	/* One connection for many polls where the service speaks HTTP/2. */
@@ -67,6 +69,7 @@ void http_free(struct http *h)
 	while (h->transfers != NULL)
 		http_cancel(h->transfers);
 	curl_multi_cleanup(h->multi);
+	closep(&h->epoll_fd);
 	free(h->user_agent);
 	free(h->ca_file);
 	free(h->proxy);
@@ -209,84 +212,94 @@ static void begin_due(struct http *h)
 	}
 }
 
-int http_turn(struct http *h, struct err *err)
+/* The try is over. True: so is the transfer. */
+static bool end_try(struct http_transfer *t, CURLcode how)
 {
-	int running = 0, queued, ended = 0;
-	begin_due(h);
-	CURLMcode code = curl_multi_perform(h->multi, &running);
-	if (code != CURLM_OK)
-		return err_set(err, ERR_INTERNAL, "network: %s", curl_multi_strerror(code));
-	for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &queued)) != NULL;) {
-		if (m->msg != CURLMSG_DONE)
+	struct err failure = ERR_INIT;
+	int result = 0;
+	if (http_transfer_end(t, how, &result, &failure))
+		return false;
+	finish(t, result, &failure);
+	return true;
+}
+
+/* libcurl 7.88 drops a timer of a transfer that is due less than a millisecond after another one of it. */
+static int end_overdue(struct http *h)
+{
+	int ended = 0;
+	int64_t now = clock_mono_ms();
+	for (struct http_transfer *t = h->transfers, *next; t != NULL; t = next) {
+		next = t->next;
+		if (t->easy == NULL || t->until_mono_ms > now || !end_try(t, CURLE_OPERATION_TIMEDOUT))
 			continue;
-		struct http_transfer *t = NULL;
-		struct err failure = ERR_INIT;
-		int result = 0;
-		CURLcode how = m->data.result;
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-		if (http_transfer_end(t, how, &result, &failure))
-			continue;
-		finish(t, result, &failure);
 		ended++;
+		next = h->transfers; /* its owner may have ended others */
 	}
 	return ended;
 }
 
-/* Milliseconds to the next try that is due; -1: none. */
+int http_turn(struct http *h, struct err *err)
+{
+	int queued, ended = 0;
+	begin_due(h);
+	int r = http_sockets_turn(h, err);
+	if (r < 0)
+		return r;
+	for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &queued)) != NULL;) {
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		struct http_transfer *t = NULL;
+		CURLcode how = m->data.result;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+		ended += end_try(t, how);
+	}
+	return ended + end_overdue(h);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < 0 ? b : b < 0 ? a : MIN(a, b);
+}
+
+/* Milliseconds to what is next: a try that is due, or what libcurl wants; -1: nothing. */
 static int64_t next_due_ms(const struct http *h)
 {
-	int64_t next = -1, now = clock_mono_ms();
-	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next) {
-		if (t->easy != NULL)
-			continue;
-		int64_t left = MAX(t->due_mono_ms - now, 0);
-		next = next < 0 ? left : MIN(next, left);
-	}
+	int64_t next = http_sockets_left_ms(h), now = clock_mono_ms();
+	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next)
+		if (t->easy == NULL)
+			next = sooner(next, MAX(t->due_mono_ms - now, 0));
 	return next;
+}
+
+/* Until one of the descriptors or a connection is ready, or at most so long. Returns how many of the descriptors are. */
+static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_ms, struct err *err)
+{
+	_cleanup_free_ struct pollfd *fds = xcalloc(extra_count + 1, sizeof(*fds));
+	if (extra_count > 0)
+		memcpy(fds, extra, extra_count * sizeof(*fds));
+	fds[extra_count] = (struct pollfd){.fd = h->epoll_fd, .events = POLLIN};
+	int64_t ms = sooner(max_ms, next_due_ms(h));
+	int ready = poll(fds, extra_count + 1, ms < 0 ? -1 : (int)MIN(ms, INT_MAX));
+	if (ready < 0 && errno != EINTR)
+		return err_errno(err, errno, "wait for the network");
+	for (size_t i = 0; i < extra_count; i++)
+		extra[i].revents = ready > 0 ? fds[i].revents : 0;
+	return MAX(ready, 0) - (ready > 0 && fds[extra_count].revents != 0);
 }
 
 int http_wait(struct http *h, struct wait *w, struct err *err)
 {
-	return net_multi_wait(h->multi, w, next_due_ms(h), err);
-}
-
-static short to_curl(short events)
-{
-	return (short)((events & POLLIN ? CURL_WAIT_POLLIN : 0) | (events & POLLPRI ? CURL_WAIT_POLLPRI : 0) |
-	               (events & POLLOUT ? CURL_WAIT_POLLOUT : 0));
-}
-
-static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, int64_t ms, struct err *err)
-{
-	_cleanup_free_ struct curl_waitfd *fds = xcalloc(extra_count, sizeof(*fds));
-	for (size_t i = 0; i < extra_count; i++) {
-		extra[i].revents = 0;
-		fds[i].fd = extra[i].fd;
-		fds[i].events = to_curl(extra[i].events);
-	}
-	CURLMcode code =
-		curl_multi_poll(h->multi, fds, (unsigned)extra_count, ms < 0 ? INT_MAX : (int)MIN(ms, INT_MAX), NULL);
-	if (code != CURLM_OK)
-		return err_set(err, ERR_INTERNAL, "network: %s", curl_multi_strerror(code));
-	if (extra_count == 0)
-		return 0;
-	/* libcurl reports no hang-up of a foreign descriptor; poll(2) does. */
-	int n = poll(extra, extra_count, 0);
-	return MAX(n, 0);
+	struct pollfd cancel = {.fd = w != NULL ? w->cancel_fd : -1, .events = POLLIN};
+	int r = poll_all(h, &cancel, 1, wait_left_ms(w), err);
+	return r < 0 ? r : wait_ms(w, 0, err);
 }
 
 int http_step(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_wait_ms, struct err *err)
 {
-	int64_t due;
 	int ended = http_turn(h, err);
 	if (ended < 0)
 		return ended;
-	due = next_due_ms(h);
-	if (ended > 0)
-		max_wait_ms = 0;
-	if (due >= 0)
-		max_wait_ms = max_wait_ms < 0 ? due : MIN(max_wait_ms, due);
-	int ready = poll_all(h, extra, extra_count, max_wait_ms, err);
+	int ready = poll_all(h, extra, extra_count, ended > 0 ? 0 : max_wait_ms, err);
 	if (ready < 0)
 		return ready;
 	int r = http_turn(h, err);

@@ -1,4 +1,4 @@
-/* One HTTP request through its tries: shared by http.c (the client and its loop), http_stream.c (an answer that is pulled) and
+/* One HTTP request through its tries: shared by http.c (the client and its loop), http_sockets.c (what libcurl waits for), http_stream.c (an answer that is pulled) and
  * http_transfer.c (one try). */
 #pragma once
 #include "base/net/http.h"
@@ -6,6 +6,9 @@
 
 struct http {
 	CURLM *multi;
+	int epoll_fd;          /* of the connections that libcurl waits for */
+	int64_t timer_mono_ms; /* when libcurl is to be called without any of them being ready; -1: never */
+	bool timer_is_far;
 	char *user_agent, *ca_file, *proxy, *client_cert, *client_key, *public_key;
 	bool insecure;
 	long connections_kept;
@@ -30,8 +33,9 @@ struct http_transfer {
 	struct curl_slist *connect_to;
 	char *socket, *ca_text;
 	bool fresh, unverified, handshake;
-	bool upgrade;     /* connects only; `done` takes the handle, which keeps the connection (websocket.c) */
-	int connected_fd; /* -1: none, or libcurl has it */
+	bool upgrade;          /* connects only; `done` takes the handle, which keeps the connection (websocket.c) */
+	int connected_fd;      /* -1: none, or libcurl has it */
+	bool given_connection; /* it has it */
 	int64_t timeout_ms, connect_timeout_ms, deadline_mono_ms;
 	int retries_left, tries, hops;
 	int64_t hops_until_mono_ms; /* of a try and the redirects that it led to */
@@ -39,8 +43,10 @@ struct http_transfer {
 	void *body_context;
 
 	/* This try. */
-	CURL *easy;          /* NULL in back-off */
-	int64_t due_mono_ms; /* of the next try */
+	CURL *easy;            /* NULL in back-off */
+	int64_t due_mono_ms;   /* of the next try */
+	int64_t until_mono_ms; /* of this one, and a little more: libcurl ends it before, but where it loses the timer */
+	bool sent; /* on a connection that stands, and nothing is left to send: only an answer or the end of its time can come */
 	size_t body_sent, header_bytes;
 	int sent_times;  /* on one connection after the other */
 	bool body_taken; /* on_body got bytes: no retry */
@@ -59,6 +65,13 @@ int http_transfer_begin(struct http_transfer *t, struct err *err);
 bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, struct err *err);
 /* Stops pieces to on_body, or resumes: then it gets libcurl's buffer at once, from within. */
 void http_transfer_pause(struct http_transfer *t, bool paused);
+
+/* libcurl names its connections and its time from now on. */
+int http_sockets_begin(struct http *h, struct err *err);
+/* Has libcurl work on those that are ready, and on its timers that are due. */
+int http_sockets_turn(struct http *h, struct err *err);
+/* To the next timer, or to the end of a try; -1: there is neither. */
+int64_t http_sockets_left_ms(const struct http *h);
 
 /* Everything that can be done without waiting. Returns how many transfers ended. */
 int http_turn(struct http *h, struct err *err);

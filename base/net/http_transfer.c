@@ -15,6 +15,7 @@ enum {
 	BACKOFF_FIRST_MS = 400,
 	BACKOFF_MAX_MS = 20000,
 	RETRY_AFTER_MAX_MS = 120000,
+	LATE_MS = 20,
 };
 
 static char *label_of(const char *url)
@@ -193,6 +194,7 @@ static int count_sending(void *context, char *peer, char *own, int peer_port, in
 	(void)peer_port;
 	(void)own_port;
 	t->response.resent = t->sent_times++ > 0;
+	t->sent = t->body == NULL && t->body_fd <= 0 && !t->upgrade && !t->handshake;
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -346,28 +348,43 @@ static curl_socket_t give_connection(void *context, curlsocktype purpose, struct
 	(void)purpose;
 	(void)address;
 	t->connected_fd = -1;
+	t->given_connection = true;
 	return fd >= 0 ? fd : CURL_SOCKET_BAD;
 }
 
-static int is_connected(void *context, curl_socket_t fd, curlsocktype purpose)
+/* What was sent on a connection that then broke is sent once more. */
+static int on_resolve(void *resolver, void *reserved, void *context)
 {
-	(void)context;
+	struct http_transfer *t = context;
+	(void)resolver;
+	(void)reserved;
+	t->sent = false;
+	return 0;
+}
+
+static int on_connect(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+	struct http_transfer *t = context;
 	(void)fd;
 	(void)purpose;
-	return CURL_SOCKOPT_ALREADY_CONNECTED;
+	t->sent = false;
+	return t->given_connection ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
 static void set_connected(struct http_transfer *t)
 {
 	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, give_connection);
 	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_SOCKOPTFUNCTION, is_connected);
 	curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(t->easy, CURLOPT_SSL_ENABLE_ALPN, 0L);
 }
 
 static void set_connection(struct http_transfer *t)
 {
+	curl_easy_setopt(t->easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+	curl_easy_setopt(t->easy, CURLOPT_RESOLVER_START_DATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_SOCKOPTFUNCTION, on_connect);
+	curl_easy_setopt(t->easy, CURLOPT_SOCKOPTDATA, t);
 	if (t->connected_fd >= 0)
 		set_connected(t);
 	if (t->connect_to != NULL)
@@ -430,8 +447,10 @@ int http_transfer_begin(struct http_transfer *t, struct err *err)
 		t->hops_until_mono_ms = clock_mono_ms() + timeout;
 	else
 		timeout = MAX(MIN(timeout, t->hops_until_mono_ms - clock_mono_ms()), 1);
+	t->until_mono_ms = clock_mono_ms() + timeout + LATE_MS;
 	forget_answer(t);
 	t->failed = 0;
+	t->sent = false;
 	t->tries++;
 	if (t->body_fd > 0 && t->body_sent > 0 && on_seek(t, 0, SEEK_SET) != CURL_SEEKFUNC_OK)
 		return err_set(err, ERR_IO, "%s: the body cannot be sent again", t->label);

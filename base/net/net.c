@@ -95,12 +95,11 @@ int net_curl_err(CURLcode code, const char *detail, const char *what, struct err
 	return r;
 }
 
-int net_multi_wait(CURLM *multi, struct wait *w, int64_t max_ms, struct err *err)
+/* Waits for activity of the handle. 0, or as wait_ms. */
+static int multi_wait(CURLM *multi, struct wait *w, struct err *err)
 {
 	struct curl_waitfd cancel = {.fd = w != NULL ? w->cancel_fd : -1, .events = CURL_WAIT_POLLIN};
 	int64_t left = wait_left_ms(w);
-	if (max_ms >= 0)
-		left = left < 0 ? max_ms : MIN(left, max_ms);
 	/* libcurl's own timers shorten this. */
 	CURLMcode code = curl_multi_poll(multi, cancel.fd >= 0 ? &cancel : NULL, cancel.fd >= 0 ? 1 : 0,
 	                                 left < 0 ? INT_MAX : (int)MIN(left, INT_MAX), NULL);
@@ -131,7 +130,7 @@ static int run_connect(struct net_conn *c, const char *what, char *detail, struc
 		if (message != NULL && message->msg == CURLMSG_DONE)
 			return message->data.result == CURLE_OK ? 0
 			                                        : net_curl_err(message->data.result, detail, what, err);
-		int r = net_multi_wait(c->multi, w, -1, err);
+		int r = multi_wait(c->multi, w, err);
 		if (r < 0)
 			return err_wrap(err, r, "connect to %s", what);
 	}

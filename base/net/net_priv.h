@@ -13,5 +13,3 @@ void net_init(void);
 void net_easy_defaults(CURL *easy);
 /* An error of ours from a result of libcurl; `detail` is its error buffer, may be empty. `what` names host or URL. */
 int net_curl_err(CURLcode code, const char *detail, const char *what, struct err *err);
-/* Waits for activity of the handle through w, at most max_ms (-1: no limit of its own). 0, or as wait_ms. */
-int net_multi_wait(CURLM *multi, struct wait *w, int64_t max_ms, struct err *err);

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct server server;
@@ -558,6 +559,95 @@ static void waiting_for_a_poll_costs_no_wake_ups(void **state)
 	assert_in_range(steps, 1, 12);
 }
 
+/* Steps until then. */
+static int steps_until(struct http *h, int64_t end)
+{
+	int steps = 0;
+	for (; clock_mono_ms() < end; steps++)
+		assert_int_equal(http_step(h, NULL, 0, end - clock_mono_ms(), NULL), 0);
+	return steps;
+}
+
+static void the_time_for_connecting_wakes_nobody_once_the_connection_stands(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	_cleanup_free_ char *hang = url_of("/hang");
+	struct async a = {.h = h};
+	int64_t begin = clock_mono_ms();
+	for (int i = 0; i < 12; i++) {
+		struct http_request q = {.url = hang, .connect_timeout_ms = 300 + 20 * i};
+		assert_non_null(http_start(h, &q, on_done, &a, NULL));
+	}
+	(void)steps_until(h, begin + 200);
+	assert_in_range(steps_until(h, begin + 800), 1, 4);
+	assert_int_equal(a.done, 0);
+}
+
+static void on_timeout(void *context, int result, struct http_response *response, const struct err *err)
+{
+	int *count = context;
+	(void)response;
+	(void)err;
+	assert_int_equal(result, ERR_TIMEOUT);
+	++*count;
+}
+
+static void polls_that_only_wait_end_with_their_time(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	_cleanup_free_ char *hang = url_of("/hang");
+	int count = 0;
+	int64_t begin = clock_mono_ms();
+	struct http_request q = {.url = hang, .connect_timeout_ms = 150, .timeout_ms = 700};
+	assert_non_null(http_start(h, &q, on_timeout, &count, NULL));
+	q.timeout_ms = 400;
+	assert_non_null(http_start(h, &q, on_timeout, &count, NULL));
+	(void)steps_until(h, begin + 350);
+	assert_int_equal(count, 0);
+	while (count < 2 && clock_mono_ms() < begin + 20000)
+		assert_int_equal(http_step(h, NULL, 0, 10000, NULL), 0);
+	assert_int_equal(count, 2);
+	assert_in_range(clock_mono_ms() - begin, 690, 15000);
+}
+
+static int64_t cpu_us(void)
+{
+	struct timespec t;
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* Of a hundred requests, in processor time. */
+static int64_t cost_beside(int polls)
+{
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	_cleanup_free_ char *hang = url_of("/hang");
+	struct async a = {.h = h};
+	struct http_request q = {.url = hang};
+	for (int i = 0; i < polls; i++)
+		assert_non_null(http_start(h, &q, on_done, &a, NULL));
+	int64_t before = 0;
+	for (int i = -5; i < 100; i++) {
+		struct call c = {.h = h, .w = WAIT_INIT};
+		if (i == 0)
+			before = cpu_us();
+		assert_int_equal(go(&c, "/echo"), 0);
+		c.h = NULL;
+		call_done(&c);
+	}
+	return cpu_us() - before;
+}
+
+static void a_request_beside_many_polls_costs_no_look_at_each(void **state)
+{
+	(void)state;
+	int64_t few = cost_beside(2), many = cost_beside(300);
+	print_message("%lld us beside 2, %lld us beside 300\n", (long long)few, (long long)many);
+	assert_true(many < 3 * few);
+}
+
 /* ---- answers that are pulled ---- */
 
 struct pull {
@@ -701,6 +791,9 @@ int main(void)
 		cmocka_unit_test(transfers_run_side_by_side_with_other_descriptors),
 		cmocka_unit_test(each_of_many_polls_keeps_its_connection),
 		cmocka_unit_test(waiting_for_a_poll_costs_no_wake_ups),
+		cmocka_unit_test(the_time_for_connecting_wakes_nobody_once_the_connection_stands),
+		cmocka_unit_test(polls_that_only_wait_end_with_their_time),
+		cmocka_unit_test(a_request_beside_many_polls_costs_no_look_at_each),
 		cmocka_unit_test(a_pulled_answer_is_whole_and_waits_outside_until_it_is_read),
 		cmocka_unit_test(a_pulled_refusal_has_its_text_in_the_head),
 		cmocka_unit_test(a_pulled_answer_that_breaks_off_is_an_error_after_what_came),
