@@ -103,8 +103,15 @@ static void take_line(struct view *v, const struct seen_job *job, struct seen_st
 	static const char begin[] = "##[group]", end[] = "##[endgroup]";
 	_cleanup_free_ char *text = shown(line, len);
 	bool folds = v->live && !v->verbose && !step->quiet;
+	bool coloured =
+		len > 0 && line[0] == '\033'; /* the script as it is shown before it runs: no mark is meant there */
 	view_head(v, job, step);
-	if (str_starts(text, begin)) {
+	if (coloured && !step->quiet && step->group == NULL) {
+		view_step_says(v, job, step, MARK_LINE, text);
+	} else if (coloured) {
+		step->group_lines++;
+		hold(step, text);
+	} else if (str_starts(text, begin)) {
 		close_group(v, job, step);
 		if (folds)
 			open_group(step, text + strlen(begin));

@@ -17,8 +17,8 @@ static void check_inputs(struct look *l, const json_t *step)
 		if (str_starts(uses, "./") && l->file->root != NULL && strstr(uses, ".yml") == NULL) {
 			faults_pointer_push(&l->at, "uses");
 			validate_report(l, FINDING_WARNING, "unknown-action",
-			       "a job finds it only if a step has checked it out there",
-			       "'%s' holds no action.yml here", uses);
+			                "a job finds it only if a step has checked it out there",
+			                "'%s' holds no action.yml here", uses);
 			str_truncate(&l->at, base);
 		}
 		return;
@@ -30,15 +30,16 @@ static void check_inputs(struct look *l, const json_t *step)
 			continue;
 		size_t inner = l->at.len;
 		faults_pointer_push(&l->at, name);
-		validate_report(l, FINDING_ERROR, "unknown-action-input", NULL, "the action '%s' has no input '%s'", uses, name);
+		validate_report(l, FINDING_ERROR, "unknown-action-input", NULL, "the action '%s' has no input '%s'",
+		                uses, name);
 		str_truncate(&l->at, inner);
 	}
 	str_truncate(&l->at, base);
 	json_object_foreach(inputs, name, value) if (json_is_true(json_object_get(value, "required")) &&
 	                                             json_object_get(value, "default") == NULL &&
 	                                             json_object_get(with, name) == NULL)
-		validate_report(l, FINDING_ERROR, "missing-action-input", NULL, "the action '%s' needs the input '%s'", uses,
-	               name);
+		validate_report(l, FINDING_ERROR, "missing-action-input", NULL, "the action '%s' needs the input '%s'",
+	                        uses, name);
 }
 
 static void check_shell(struct look *l, const json_t *object)
@@ -53,8 +54,8 @@ static void check_shell(struct look *l, const json_t *object)
 	size_t base = l->at.len;
 	faults_pointer_push(&l->at, "shell");
 	validate_report(l, FINDING_ERROR, "unknown-shell",
-	       "write a command with {0} for the script's file, or bash, sh, python, pwsh",
-	       "'%s' is no shell that a runner knows", shell);
+	                "write a command with {0} for the script's file, or bash, sh, python, pwsh",
+	                "'%s' is no shell that a runner knows", shell);
 	str_truncate(&l->at, base);
 }
 
@@ -91,8 +92,9 @@ void validate_finish(struct look *l, const json_t *steps)
 	}
 	if (changes && !decides)
 		validate_report(l, FINDING_WARNING, "no-finish",
-		       "end the job with actions/finish (if: always(), status: ${{ job.status }})",
-		       "under another runner than davit's nothing decides the deployment of job '%s'", l->job->id);
+		                "end the job with actions/finish (if: always(), status: ${{ job.status }})",
+		                "under another runner than davit's nothing decides the deployment of job '%s'",
+		                l->job->id);
 }
 
 bool validate_step_is_javascript(const json_t *step)
@@ -114,7 +116,7 @@ void validate_condition(struct look *l, const json_t *value)
 		return;
 	faults_pointer_push(&l->at, "if");
 	validate_report(l, FINDING_WARNING, "condition-is-text", "leave out ${{ }}, or write `if: >-`",
-	       "a blank or line feed beside ${{ }} makes the condition a text, which is always true");
+	                "a blank or line feed beside ${{ }} makes the condition a text, which is always true");
 	str_truncate(&l->at, base);
 }
 

@@ -331,6 +331,13 @@ jobs:
         self.assertIn("a    without: small\n", out)
         self.assertNotIn("a    length", out)
 
+    def test_what_a_script_holds_is_shown_as_its_text_until_it_prints_it(self):
+        tree = self.tree("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: |\n          cat <<X\n          ##[error]hash\n          ##[endgroup]\n          X\n")
+        code, out, err = tree.run()
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"(?s)a    ##\[error\]hash\na    ##\[endgroup\]\na    X\n.*a !! Error: hash\n")
+        self.assertEqual(out.count("Error: hash"), 1)
+
     def test_a_warning_around_the_steps_is_shown_and_a_step_that_is_called_as_theirs_is_no_frame(self):
         tree = self.tree("""on: push
 jobs:
