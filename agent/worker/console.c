@@ -29,6 +29,8 @@ void console_step(struct job *j, const struct record *r, const char *name)
 		json_object_set_new(step, "background", json_true());
 	if (r->frame)
 		json_object_set_new(step, "frame", json_true());
+	if (over && json_array_size(r->annotations) > 0)
+		json_object_set(step, "annotations", r->annotations);
 	tell(json_pack("{s:o}", "step", step));
 }
 

@@ -331,6 +331,15 @@ jobs:
         self.assertIn("a    without: small\n", out)
         self.assertNotIn("a    length", out)
 
+    def test_the_end_of_a_step_has_its_annotations(self):
+        tree = self.tree("on: push\njobs: {a: {runs-on: x, steps: [{env: {S: '${{ secrets.S }}'}, run: 'echo \"::warning file=a.c,line=3,title=$S::beware of $S\"; exit 3'}]}}\n")
+        code, events, err = tree.events("--secret", "S", env={"S": "hidden-value"})
+        self.assertEqual(code, 1, err)
+        ended = [e["step"] for e in events if e["event"] == "step" and e["step"]["status"] == "completed" and e["step"]["number"] == 2]
+        self.assertEqual([{k: a[k] for k in ("level", "message", "path", "startLine", "title") if k in a} for a in ended[0]["annotations"]],
+                         [{"level": "warning", "message": "beware of ***", "path": "a.c", "startLine": 3, "title": "***"},
+                          {"level": "failure", "message": "Process completed with exit code 3.", "startLine": ended[0]["annotations"][1]["startLine"]}])
+
     def test_what_a_script_holds_is_shown_as_its_text_until_it_prints_it(self):
         tree = self.tree("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: |\n          cat <<X\n          ##[error]hash\n          ##[endgroup]\n          X\n")
         code, out, err = tree.run()
