@@ -54,14 +54,29 @@ static int fail(struct reader *r, int code, yaml_mark_t at, const char *fmt, ...
 	return code;
 }
 
+/* The place of a byte: the library's reader knows its offset only. Columns count characters, as the library's do. */
+static yaml_mark_t mark_at(const struct reader *r, size_t offset)
+{
+	yaml_mark_t mark = {.index = offset};
+	for (size_t i = 0; i < offset && i < r->len; i++) {
+		if (r->data[i] == '\n') {
+			mark.line++;
+			mark.column = 0;
+		} else if (((unsigned char)r->data[i] & 0xc0) != 0x80) {
+			mark.column++;
+		}
+	}
+	return mark;
+}
+
 static int parser_failed(struct reader *r)
 {
 	const yaml_parser_t *p = &r->parser;
 	r->library_failed = true;
 	const char *problem = p->problem ? p->problem : "not YAML";
 	if (p->error == YAML_READER_ERROR) {
-		/* The reader knows an offset only. */
-		return err_set(r->err, ERR_INVALID, "%s: byte %zu: %s", r->name, p->problem_offset, problem);
+		fail(r, ERR_INVALID, mark_at(r, p->problem_offset), "%s", problem);
+		return err_hint(r->err, ERR_INVALID, "save the file as UTF-8, without control characters");
 	}
 	struct yaml_words words;
 	if (yaml_words(r->data, r->len, p, &words)) {

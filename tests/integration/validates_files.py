@@ -267,6 +267,12 @@ jobs: {a: {runs-on: x, steps: [{run: x}]}}
         path = self.put(".github/workflows/x.yml", "on: {workflow_run: {workflows: [CI]}}\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
         self.assertEqual(self.codes(path), [])
 
+    def test_bytes_that_are_no_text_have_their_place(self):
+        path = self.put(".github/workflows/x.yml", "")
+        with open(path, "wb") as f:
+            f.write("on: push\n# ä\nname: 'ö ".encode() + b"\xff'\n")
+        self.assertEqual([(f["line"], f["column"], f["code"]) for f in self.validate(path)], [(3, 10, "yaml")])
+
     def test_every_key_that_stands_twice_is_found_with_what_else_is_wrong(self):
         path = self.put(".github/workflows/x.yml", "on: push\non: pull_request\njobs:\n  a: {runs-on: x, steps: [{run: x, name: y, name: z}]}\n  b: {needs: c, runs-on: x, steps: [{run: x}]}\n\t\n")
         self.assertEqual([(f["line"], f["column"], f["code"]) for f in self.validate(path)], [(2, 1, "yaml"), (4, 45, "yaml"), (6, 1, "yaml")])

@@ -115,7 +115,7 @@ static void what_is_refused_names_its_place(void **state)
 	refused("a: [1, 2\nb: 3\n", ERR_INVALID, "t.yml:");
 	refused("a: .inf\n", ERR_INVALID, "quote it");
 	refused("a: 1e999\n", ERR_INVALID, "quote it");
-	refused("a: \x01\n", ERR_INVALID, "t.yml: byte 3");
+	refused("a: \x01\n", ERR_INVALID, "t.yml:1:4: control characters are not allowed");
 	refused("a: !!int x\n", ERR_INVALID, "its tag");
 }
 
