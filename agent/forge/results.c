@@ -341,6 +341,8 @@ static void check_blob_headers(struct req *r, const struct forge_blob *b, bool c
 	bool log = b->kind == BLOB_STEP_LOG || b->kind == BLOB_JOB_LOG;
 	if (creating && log && (!type || strncasecmp(type, "text/plain", 10) != 0))
 		req_complain(r, "the content type of a log is text/plain, not '%.60s'", type ? type : "");
+	if (creating && b->kind == BLOB_SUMMARY && type && strncasecmp(type, "text/plain", 10) == 0)
+		req_complain(r, "a summary is not text/plain");
 }
 
 static void create_blob(struct req *r, struct forge_blob *b)

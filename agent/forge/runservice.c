@@ -234,7 +234,15 @@ static bool check_completion(struct req *r, const json_t *body)
 	}
 	size_t i;
 	json_t *item;
-	json_array_foreach(json_object_get(body, "stepResults"), i, item) good = check_step_result(r, item, i) && good;
+	const char *before = "";
+	json_array_foreach(json_object_get(body, "stepResults"), i, item)
+	{
+		good = check_step_result(r, item, i) && good;
+		const char *completed = json_get_string(item, "completed_at");
+		if (good && completed && strcmp(completed, before) < 0)
+			req_complain(r, "stepResults %zu: it ended before the one in front of it", i + 1);
+		before = good && completed ? completed : before;
+	}
 	good = check_annotations(r, json_object_get(body, "annotations"), "the job") && good;
 	const char *name;
 	json_object_foreach(json_object_get(body, "outputs"), name, item)

@@ -89,6 +89,14 @@ static bool is_success(int result, const struct http_response *response)
 	return result >= 0 && response->status >= 200 && response->status <= 299;
 }
 
+/* Whatever its status, an answer of these services counts by its `ok`, which is false where it is absent [results 2.2]. */
+static bool is_ok(int result, const struct http_response *response)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	return is_success(result, response) && wire_read_object(response, &answer, NULL) >= 0 &&
+	       wire_bool(answer, "ok", false);
+}
+
 /* Another try may succeed: nobody answered, or the service is not well. */
 static bool is_transient(int result, const struct http_response *response)
 {
@@ -105,7 +113,8 @@ static void note_failure(struct results *r, const char *what, int result, const 
 	if (result < 0)
 		log_debug("results", "%s failed: %s", what, err_line(err, line, sizeof(line)));
 	else
-		log_debug("results", "%s failed: status %d", what, response->status);
+		log_debug("results", "%s failed: status %d%s", what, response->status,
+		          is_success(result, response) ? ", not ok" : "");
 }
 
 /* ---- step states ---- */
@@ -115,7 +124,7 @@ static void update_done(void *context, int result, struct http_response *respons
 	struct results *r = context;
 	r->updating = false;
 	r->update = NULL;
-	if (is_success(result, response)) {
+	if (is_ok(result, response)) {
 		r->update_failures = 0;
 	} else {
 		note_failure(r, "WorkflowStepsUpdate", result, response, err);
@@ -212,8 +221,9 @@ void results_drop(struct upload *u)
 static void upload_failed(struct upload *u, int result, const struct http_response *response, const struct err *err)
 {
 	static const char *const stages[] = {"get the URL", "create", "write", "seal", "announce"};
-	char what[64];
-	snprintf(what, sizeof(what), "%s: %s", what_of(u), stages[u->stage]);
+	char what[96];
+	snprintf(what, sizeof(what), "%s: %s%s", what_of(u), stages[u->stage],
+	         u->too_large ? ", which is too large for the service," : "");
 	note_failure(u->results, what, result, response, err);
 	if (is_transient(result, response) && results_park(u))
 		return;
@@ -282,16 +292,19 @@ static bool is_whole(const struct upload *u)
 /* The request of a blob's stage: the URL carries the credential, so no Authorization. */
 static void start_blob(struct upload *u)
 {
-	const char *headers[HEADERS_MAX] = {"Content-Type: text/plain"};
-	size_t n = 1;
+	const char *headers[HEADERS_MAX];
+	size_t n = 0;
 	char position[64];
 	const char *suffix = "";
-	bool body = u->stage == STAGE_WRITE;
+	bool body = u->stage == STAGE_WRITE, typed = !u->summary || !u->is_azure;
+	/* Of a summary nothing is said, which to the storage is this. */
+	headers[n++] = typed ? "Content-Type: text/plain" : "Content-Type: application/octet-stream";
 	if (u->is_azure) {
 		headers[n++] = storage_version;
 		if (u->stage == STAGE_CREATE || is_whole(u)) {
 			headers[n++] = is_whole(u) ? "x-ms-blob-type: BlockBlob" : "x-ms-blob-type: AppendBlob";
-			headers[n++] = "x-ms-blob-content-type: text/plain";
+			if (typed)
+				headers[n++] = "x-ms-blob-content-type: text/plain";
 		} else if (u->stage == STAGE_WRITE) {
 			/* Makes a repeated block recognisable: 412 says that it already exists. */
 			snprintf(position, sizeof(position), "x-ms-blob-condition-appendpos: %lld",
@@ -303,6 +316,7 @@ static void start_blob(struct upload *u)
 		suffix = !u->is_azure && u->final ? "&comp=appendblock&seal=true" : "&comp=appendblock";
 	else if (u->stage == STAGE_SEAL)
 		suffix = "&comp=seal";
+	headers[n] = NULL;
 	_cleanup_free_ char *url = xasprintf("%s%s", u->url, suffix);
 	struct http_request request = {
 		.method = "PUT",
@@ -359,9 +373,12 @@ static bool read_url(struct upload *u, const struct http_response *response)
 	u->url = xstrdup(url);
 	u->url_is_kept = false;
 	u->is_azure = storage != NULL && strcmp(storage, azure) == 0;
+	/* Of a log the limit says nothing [results 2.4]. */
+	int64_t limit = u->summary ? wire_int(answer, "soft_size_limit", 0) : 0;
+	u->too_large = limit > 0 && u->len > (uint64_t)limit;
 	if (!u->summary)
 		keep_url(u);
-	return true;
+	return !u->too_large;
 }
 
 static bool use_kept_url(struct upload *u)
@@ -392,9 +409,11 @@ static bool next_stage(struct upload *u)
 		if (!u->final && !u->summary)
 			return true;
 		u->stage = u->is_azure && !is_whole(u) ? STAGE_SEAL : STAGE_METADATA;
+		u->stored = u->stage == STAGE_METADATA;
 		return false;
 	case STAGE_SEAL:
 		u->stage = STAGE_METADATA;
+		u->stored = true;
 		return false;
 	case STAGE_METADATA:
 		break;
@@ -414,7 +433,11 @@ static void stage_done(void *context, int result, struct http_response *response
 	struct upload *u = context;
 	struct results *r = u->results;
 	bool repeated = result >= 0 && response->status == 412 && u->stage == STAGE_WRITE && !is_whole(u);
-	bool good = (is_success(result, response) || repeated) && (u->stage != STAGE_URL || read_url(u, response));
+	bool good = is_success(result, response) || repeated;
+	if (good && u->stage == STAGE_METADATA)
+		good = is_ok(result, response);
+	else if (good && u->stage == STAGE_URL)
+		good = read_url(u, response);
 	/* The signature of an earlier block's URL may have expired. */
 	bool ask_again = !good && u->url_is_kept && result >= 0 && (response->status == 401 || response->status == 403);
 	if (ask_again)
@@ -467,7 +490,9 @@ void results_pump(struct results *r)
 			continue;
 		u->running = true;
 		r->running++;
-		if (use_kept_url(u))
+		if (u->stored)
+			u->stage = STAGE_METADATA;
+		else if (use_kept_url(u))
 			next_stage(u);
 		start_stage(u);
 	}

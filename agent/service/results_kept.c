@@ -60,9 +60,9 @@ static json_t *keep_upload(const struct upload *u)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(2 * (PARKED_MAX + RESULTS_BLOCK));
 	base64_encode(u->data != NULL ? u->data : "", u->len, &text);
-	json_t *kept = json_pack("{s:b, s:b, s:b, s:I, s:I, s:s}", "summary", u->summary, "first", u->first, "final",
-	                         u->final, "offset", (json_int_t)u->offset, "line_count", (json_int_t)u->line_count,
-	                         "data", str_peek(&text));
+	json_t *kept = json_pack("{s:b, s:b, s:b, s:b, s:I, s:I, s:s}", "stored", u->stored, "summary", u->summary,
+	                         "first", u->first, "final", u->final, "offset", (json_int_t)u->offset, "line_count",
+	                         (json_int_t)u->line_count, "data", str_peek(&text));
 	if (u->step_id != NULL)
 		json_object_set_new(kept, "step_id", json_string(u->step_id));
 	return kept;
@@ -105,6 +105,7 @@ static bool restore_upload(struct results *r, const json_t *kept)
 	u->summary = json_get_bool(kept, "summary", false);
 	u->first = json_get_bool(kept, "first", false);
 	u->final = json_get_bool(kept, "final", false);
+	u->stored = json_get_bool(kept, "stored", false);
 	u->offset = json_get_int(kept, "offset", 0);
 	u->line_count = json_get_int(kept, "line_count", 0);
 	return true;

@@ -26,6 +26,8 @@ struct upload {
 	bool first, final, running;
 	bool parked;      /* the service was out of reach: it waits for the next try */
 	bool url_is_kept; /* of an earlier block, not requested for this one */
+	bool stored;      /* the storage has all of the log: it is only to be announced */
+	bool too_large;   /* for what the service takes */
 	int64_t line_count;
 	enum stage stage;
 	char *url;

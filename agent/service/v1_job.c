@@ -2,6 +2,7 @@
  * the plan [5.4, 5.7]. */
 #include "agent/service/runservice.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 #include "agent/service/v1_answer.h"
@@ -171,6 +172,52 @@ static json_t *job_record(const struct run_job *job, const json_t *completion)
 	return record;
 }
 
+/* Here a kind begins with a small letter, and the general one is not said [01: 5.7]. */
+static json_t *job_telemetry(const json_t *completion)
+{
+	json_t *list = json_array(), *entry;
+	size_t i;
+	json_array_foreach(json_object_get(completion, "telemetry"), i, entry)
+	{
+		_cleanup_free_ char *type = xstrdup(json_get_string(entry, "type"));
+		json_t *told = json_pack("{s:O}", "message", json_object_get(entry, "message"));
+		if (type != NULL && strcmp(type, "General") != 0) {
+			type[0] = (char)tolower((unsigned char)type[0]);
+			json_object_set_new(told, "type", json_string(type));
+		}
+		json_array_append_new(list, told);
+	}
+	return list;
+}
+
+static json_t *step_telemetry(const json_t *step)
+{
+	static const char *const names[][2] = {{"external_id", "stepId"},     {"type", "type"},
+	                                       {"action_name", "action"},     {"ref", "ref"},
+	                                       {"conclusion", "result"},      {"started_at", "startTime"},
+	                                       {"completed_at", "finishTime"}};
+	json_t *told = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (json_object_get(step, names[i][0]) != NULL)
+			json_object_set(told, names[i][1], json_object_get(step, names[i][0]));
+	int64_t from = wire_time(json_get_string(step, "started_at")),
+		until = wire_time(json_get_string(step, "completed_at"));
+	if (from > 0 && until >= from)
+		json_object_set_new(told, "executionTimeInSeconds", json_integer((until - from + 999) / 1000));
+	return told;
+}
+
+/* Of steps that ran: of a skipped one nothing is known. */
+static json_t *steps_telemetry(const json_t *completion)
+{
+	json_t *list = json_array(), *step;
+	size_t i;
+	json_array_foreach(json_object_get(completion, "stepResults"), i,
+	                   step) if (json_get_string(step, "type") != NULL)
+		json_array_append_new(list, step_telemetry(step));
+	return list;
+}
+
 static json_t *completed_event(const struct run_job *job, const json_t *completion)
 {
 	json_t *event = json_pack("{s:s, s:s, s:I}", "name", "JobCompleted", "jobId", job->job_id, "requestId",
@@ -185,8 +232,8 @@ static json_t *completed_event(const struct run_job *job, const json_t *completi
 			json_object_set(environment, "url", url);
 		json_object_set_new(event, "actionsEnvironment", environment);
 	}
-	json_object_set_new(event, "actionsStepsTelemetry", json_array());
-	json_object_set_new(event, "jobTelemetry", json_array());
+	json_object_set_new(event, "actionsStepsTelemetry", steps_telemetry(completion));
+	json_object_set_new(event, "jobTelemetry", job_telemetry(completion));
 	return event;
 }
 

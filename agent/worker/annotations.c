@@ -127,6 +127,8 @@ void job_issue(struct job *j, enum issue_kind kind, const char *message)
 {
 	_cleanup_free_ char *masked = job_masked(j, message);
 	cut_chars(masked, ISSUE_CHARS);
+	_cleanup_free_ char *line = xasprintf("##[%s]%s", tags[kind], masked);
+	job_write(j, line);
 	json_t *a = json_pack("{s:s}", "level", levels[kind]);
 	json_object_set_new(a, "message", json_string_lossy(masked, strlen(masked)));
 	json_array_append_new(j->annotations, a);

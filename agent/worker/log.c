@@ -211,6 +211,16 @@ void record_close_log(struct job *j, struct record *r)
 	send_block(j, r->id, &r->log, true);
 }
 
+void job_write(struct job *j, const char *masked)
+{
+	size_t len = strlen(masked);
+	_cleanup_free_ char *line = xasprintf("%s%s\n", stamp(j), masked), *shown = xasprintf("%s\n", masked);
+	reports_lines(j->reports, j->run.job_id, shown, len + 1, j->log.lines + 1);
+	if (j->feed != NULL)
+		feed_text(j->feed, j->run.job_id, j->log.lines + 1, masked, len);
+	append(j, NULL, &j->log, line, strlen(line), 1);
+}
+
 void job_close_log(struct job *j)
 {
 	send_block(j, NULL, &j->log, true);

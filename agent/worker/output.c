@@ -101,6 +101,7 @@ static void deprecated(struct job *j, struct record *r, const char *name)
 	         "Files.",
 	         name);
 	record_issue(j, r, ISSUE_WARNING, text, NULL);
+	telemetry_add(j, "ActionCommand", "DeprecatedCommand: %s", name);
 }
 
 static void do_named(struct job *j, struct record *r, const struct command *c, const char *line)

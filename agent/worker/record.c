@@ -181,6 +181,7 @@ void record_complete(struct job *j, struct record *r, enum result result)
 		r->started_wall_ms = r->completed_wall_ms;
 	if (r->parent != NULL)
 		return;
+	r->completion = ++j->completions;
 	record_close_log(j, r);
 	record_tell(j, r);
 }

@@ -38,19 +38,26 @@ static int64_t drain_limit(const struct job *j)
 	return until;
 }
 
+/* Those that ended, in the order of their ends. */
+static json_t *step_results(struct job *j)
+{
+	_cleanup_free_ struct record **ended = xcalloc((size_t)j->completions + 1, sizeof(ended[0]));
+	json_t *steps = json_array();
+	for (size_t i = 0; i < j->record_count; i++)
+		ended[j->records[i]->completion] = j->records[i];
+	for (int i = 1; i <= j->completions; i++)
+		if (ended[i] != NULL)
+			json_array_append_new(steps, record_result(j, ended[i]));
+	return steps;
+}
+
 static json_t *completion(struct job *j)
 {
 	json_t *body = runservice_completion(&j->run, result_wire(j->result));
-	json_t *steps = json_array();
-	for (size_t i = 0; i < j->record_count; i++) {
-		json_t *step = record_result(j, j->records[i]);
-		if (step != NULL)
-			json_array_append_new(steps, step);
-	}
 	json_object_set_new(body, "outputs", json_deep_copy(j->outputs));
-	json_object_set_new(body, "stepResults", steps);
+	json_object_set_new(body, "stepResults", step_results(j));
 	json_object_set_new(body, "annotations", json_deep_copy(j->annotations));
-	json_object_set_new(body, "telemetry", json_array());
+	json_object_set_new(body, "telemetry", telemetry_end(j));
 	if (j->environment_url != NULL)
 		json_object_set_new(body, "environmentUrl", json_string(j->environment_url));
 	return body;

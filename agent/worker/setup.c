@@ -313,7 +313,11 @@ int job_set_up(struct job *j, struct err *err)
 	if (r < 0)
 		return r;
 	record_line(j, s, "Prepare all required actions");
+	int64_t begun = clock_mono_ms();
 	r = prepare_actions(j, s, wire_get(j->message, "steps"), 0, err);
+	if (j->prepared_count > 0)
+		telemetry_add(j, "General", "%zu actions were made ready in %lld ms", j->prepared_count,
+		              (long long)(clock_mono_ms() - begun));
 	if (r == 0)
 		r = add_steps(j, err);
 	if (r == 0)

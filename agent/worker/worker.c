@@ -93,6 +93,7 @@ static void job_done(struct job *j)
 {
 	feed_free(j->feed);
 	reports_free(j->reports);
+	json_decref(telemetry_end(j));
 	http_free(j->http);
 	for (size_t i = 0; i < j->background_count; i++)
 		background_free(j->backgrounds[i]);
@@ -166,6 +167,7 @@ static enum report run_job(struct job *j, enum result *ret, struct err *err)
 		return fail_job(j, &why, err);
 	}
 	job_take_words(j);
+	telemetry_begin(j);
 	*ret = job_run(j);
 	if (*ret == RESULT_NONE)
 		*ret = RESULT_SUCCEEDED;

@@ -6,6 +6,7 @@
  *   loop.c         one turn: the listener's words, cancels, the uploads
  *   console.c      what a person sees who watches the job here
  *   log.c          lines, masked and stamped      annotations.c  errors and warnings      record.c  a step's state
+ *   telemetry.c    what the service is told beside the result
  *   problems.c     issues that problem matchers (matcher.h) find in lines
  *   containers/places.c  where directories are in the job's container
  *   environ.c      the environment of a process   effects.c      the command files        output.c  commands in output
@@ -98,6 +99,7 @@ struct record {
 	enum result result, outcome;
 	enum result command_result; /* failures of commands and command files */
 	int64_t started_wall_ms, completed_wall_ms;
+	int completion; /* its place among those that are over, from 1 */
 	struct log_stream log;
 	json_t *annotations;
 	int issues[ISSUE_KINDS];
@@ -129,6 +131,7 @@ struct prepared;
 struct matchers;
 struct containers;
 struct background;
+struct checks;
 struct job {
 	json_t *message, *settings;
 	struct run_job run;
@@ -168,6 +171,7 @@ struct job {
 	struct record **records;
 	size_t record_count, record_cap;
 	struct record *setup, *complete, *decide;
+	int completions;       /* of the steps of the job */
 	struct record **posts; /* to be run after the last step, the last one first */
 	size_t post_count, post_cap;
 	struct prepared **prepared; /* the actions that were fetched */
@@ -188,9 +192,11 @@ struct job {
 	int background_running;
 	void (*background_next)(struct job *j); /* a slot has become free */
 	struct background *active;              /* whose turn it is; NULL: the main line's */
-	bool watched;         /* by a person, on standard output (console.c): the job ends with who watches */
-	bool deserted;        /* who watched it is gone: there is nobody to report to */
-	char *undo_continues; /* deployment whose undo continues after us; NULL */
+	bool watched;          /* by a person, on standard output (console.c): the job ends with who watches */
+	bool deserted;         /* who watched it is gone: there is nobody to report to */
+	char *undo_continues;  /* deployment whose undo continues after us; NULL */
+	json_t *telemetry;     /* NULL: nothing yet */
+	struct checks *checks; /* of addresses, on their way; NULL: none */
 };
 
 /* ---- loop.c ---- */
@@ -256,6 +262,8 @@ void record_debug(struct job *j, struct record *r, const char *fmt, ...) _printf
 void record_error(struct job *j, struct record *r, const char *fmt, ...) _printf_(3, 4); /* an annotation too */
 void record_close_log(struct job *j, struct record *r);
 void job_close_log(struct job *j);
+/* One masked line that stands in the job's log and in no step's; who watches the job sees it under the job's id [01: 6.3]. */
+void job_write(struct job *j, const char *masked);
 char *job_masked(const struct job *j, const char *text); /* free() */
 /* The beginning of a text for a person: masked as a whole before it is cut. free() */
 char *job_shown(const struct job *j, const char *text, size_t len, size_t max);
@@ -269,6 +277,13 @@ void record_issue(struct job *j, struct record *r, enum issue_kind kind, const c
 void record_issue_in_line(struct job *j, struct record *r, enum issue_kind kind, const char *message, const char *line,
                           const json_t *properties);
 void job_issue(struct job *j, enum issue_kind kind, const char *message);
+
+/* ---- telemetry.c ---- */
+/* type: "General", "ActionCommand", "ConnectivityCheck". The message is masked. */
+void telemetry_add(struct job *j, const char *type, const char *fmt, ...) _printf_(3, 4);
+/* Asks the addresses that the message names, beside the job. */
+void telemetry_begin(struct job *j);
+json_t *telemetry_end(struct job *j); /* all of it; what was not answered is given up. The caller's */
 
 /* ---- problems.c ---- */
 /* True if a problem matcher finds an issue in the line, which is then told. */

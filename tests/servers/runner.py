@@ -204,7 +204,7 @@ class Job:
 
     def put(self, url, data, **headers):
         headers = {k.replace("_", "-"): v for k, v in headers.items()}
-        return self.forge.request("PUT", url, data, {"Content-Type": "text/plain", **headers}, raw=True)[0]
+        return self.forge.request("PUT", url, data, {"content-type": "text/plain", **headers}, raw=True)[0]
 
     def upload_log(self, text, step=None):
         kind, ids = ("Step", {"step_backend_id": step}) if step else ("Job", {})
@@ -214,7 +214,7 @@ class Job:
 
     def upload_summary(self, text, step):
         answer = self.receiver("GetStepSummarySignedBlobURL", step_backend_id=step)
-        assert self.put(answer["summary_url"], text.encode(), x_ms_blob_type="BlockBlob") == 201
+        assert self.put(answer["summary_url"], text.encode(), x_ms_blob_type="BlockBlob", content_type="application/octet-stream") == 201
         return self.receiver("CreateStepSummaryMetadata", uploaded_at="2026-03-01T10:20:30.123Z", size=len(text.encode()),
                              step_backend_id=step)
 

@@ -49,6 +49,12 @@ class Worker:
     def cancel(self, timeout_s=300, reason="cancelled"):
         self.say({"cancel": {"timeout_s": timeout_s, "reason": reason}})
 
+    def end(self):
+        """For a test that fails: the worker and its step would go on."""
+        if self.process.poll() is None:
+            self.cancel(30, "shutdown")
+            self.wait()
+
     def wait(self, timeout=60):
         try:
             status = self.process.wait(timeout)

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 
 from harness import DAVIT, HELLO, Case, run, until
 
@@ -434,6 +435,39 @@ def test_a_second_signal_cancels_what_an_agent_drains():
         assert agent.wait() == 0
 
 
+def test_a_job_that_an_agent_drains_can_still_be_cancelled():
+    with Case() as c:
+        agent = started(c, "--drain")
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        agent.process.send_signal(signal.SIGTERM)
+        agent.says("Draining")
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        assert conclusions(c.forge.ended(sha)) == ["cancelled"]
+        assert agent.wait() == 0
+
+
+def test_a_second_job_while_one_runs_is_left_to_another_runner_and_harms_nothing():
+    with Case(options=("--poll", "300ms")) as c:
+        agent = started(c)
+        go = c.root / "go"
+        sha = c.forge.push(HELLO.replace("echo hello", f"until test -e {go}; do read -rt 0.05 <> <(:) || true; done"))
+        c.forge.begun(sha)
+        agent.says("Running job")
+        workers = agent.workers()
+        c.forge.message("box", "RunnerJobRequest", {"id": "", "runner_request_id": "another", "run_service_url": f"{c.forge.url}/_services/run/1/",
+                                                    "should_acknowledge": True})
+        polls = len(c.forge.seen("/message"))
+        until("polls behind it", lambda: len(c.forge.seen("/message")) > polls + 2)
+        assert agent.workers() == workers
+        go.touch()
+        assert conclusions(c.forge.ended(sha)) == ["success"]
+        assert len(c.forge.seen("acquirejob")) == 1 and len(c.forge.seen("acknowledge")) <= 1, c.forge.requests("_services")
+        assert conclusions(c.forge.ended(c.forge.push(files={"more": "yes"}))) == ["success"]
+        assert agent.stop() == 0
+
+
 def test_an_agent_that_drains_and_has_no_job_stops_at_once():
     with Case() as c:
         agent = started(c, "--drain")
@@ -522,10 +556,13 @@ def test_a_worker_that_outlives_its_cancel_is_killed_and_the_job_still_ends():
         until("the step runs", mark.exists)
         (worker,) = agent.workers()
         os.kill(worker, signal.SIGSTOP)
-        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        before = time.monotonic()
+        # Of seven minutes all but 15 seconds; the pace of these tests makes four seconds of that, and less than three of the usual five minutes.
+        c.forge.message("box", "JobCancellation", {"jobId": c.forge.jobs(sha)[0]["job_id"], "timeout": "00:07:00"})
+        agent.says("did not end in time")
+        assert time.monotonic() - before > 3.5
         (job,) = c.forge.ended(sha)
         assert job["conclusion"] == "cancelled" and "signal 9" in str(job), job
-        agent.says("did not end in time")
         assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
         assert agent.stop() == 0
 

@@ -116,6 +116,8 @@ class Ends(unittest.TestCase):
         self.assertEqual((run.status, run.conclusion), (102, "failure"))
         self.assertEqual(run.conclusions()["always"], "skipped")
         self.assertIn("shutdown signal", json.dumps(run.job["annotations"]))
+        self.assertIn("##[error]The runner has received a shutdown signal.", run.job["log"])
+        self.assertNotIn("shutdown signal", "".join(step["log"] or "" for step in run.job["steps"]))
 
     def test_a_job_cancelled_before_it_began_runs_nothing(self):
         taken = self.house.take("- {name: never, run: echo}")
@@ -173,6 +175,18 @@ class Ends(unittest.TestCase):
             forge.no_faults()
         self.assertEqual((run.status, run.conclusion), (100, "success"))
         self.assertEqual(run.conclusions(), {"Set up job": "success", "one": "success", "Complete job": "success"})
+
+    def test_an_update_of_steps_that_the_service_answers_but_did_not_take_is_sent_again(self):
+        self.house.forge.faults(path="WorkflowStepsUpdate", times=3, status=200, headers={"Content-Type": "application/json"}, body='{"ok": false}')
+        worker = self.house.start(f'- {{name: long, run: "until [ -e {self.mark("told")} ]; do read -rt 0.05 <> <(:) || true; done"}}')
+        self.addCleanup(worker.end)
+
+        def known():
+            (job,) = self.house.forge.runs(logs=False, sha=self.house.sha)[0]["jobs"]
+            return {s["name"]: s["status"] for s in job["steps"]}
+        until("the states of the steps", lambda: known() == {"Set up job": "completed", "long": "in_progress"})
+        open(self.mark("told"), "w").close()
+        self.assertEqual(self.house.finish(worker).conclusion, "success")
 
     def test_the_end_is_reported_in_spite_of_a_failing_service(self):
         self.house.forge.faults(path="completejob", status=503, times=2)

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """What a job's steps see and what becomes of them: conditions, environment, outputs, files, shells, masks, annotations."""
 import hashlib
+import http.server
 import itertools
 import json
 import os
 import re
 import sys
+import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
-from harness.waiting import alive
+from harness.waiting import alive, until
 from servers.worker import House, strip_colours
 
 
@@ -427,14 +429,73 @@ class Steps(unittest.TestCase):
         self.assertEqual(lines[lines.index("##[endgroup]") + 1:], ["a", "b", "c", "", "�d", "e"])
 
     def test_a_long_log_goes_up_in_blocks(self):
-        run = self.house.run('''
-            - {name: long, run: "seq 1 200000 | sed 's/$/ some more text on each line/'"}
-        ''', timeout=120)
+        mark, before = os.path.join(self.house.folder, "announced"), len(self.house.forge.requests("CreateStepLogsMetadata"))
+        self.house.forge.faults(path="CreateStepLogsMetadata", times=-1, status=503)
+        worker = self.house.start(f'''
+            - {{name: long, run: "seq 1 200000 | sed 's/$/ some more text on each line/'"}}
+            - {{name: waits, run: "until [ -e {mark} ]; do read -rt 0.05 <> <(:) || true; done"}}
+        ''')
+        self.addCleanup(worker.end)
+        # Behind its seal a log is only announced once more: nothing may be written there.
+        until(lambda: len(self.house.forge.requests("CreateStepLogsMetadata")) - before == 8, "four tries for each of two logs")
+        self.house.forge.no_faults()
+        open(mark, "w").close()
+        run = self.house.finish(worker, 120)
         lines = run.lines("long")
         self.assertEqual(lines[-1], "200000 some more text on each line")
         self.assertEqual(len([line for line in lines if line.endswith("some more text on each line")]), 200000)
         sealed = [r for r in self.house.forge.requests("job-logs.txt") + self.house.forge.requests("step-logs-") if "comp=seal" in r["query"]]
         self.assertGreaterEqual(len(sealed), 2)
+
+    def test_a_summary_that_is_too_large_for_the_service_stays_here(self):
+        url = f"{self.house.forge.url}/_services/blobs/of-a-summary"
+        self.house.forge.faults(path="GetStepSummarySignedBlobURL", times=1, status=200, headers={"Content-Type": "application/json"}, body=json.dumps(
+            {"summary_url": url, "blob_storage_type": "BLOB_STORAGE_TYPE_AZURE", "soft_size_limit": "5"}))
+        run = self.house.run('''
+            - {name: large, run: echo 123456 >> "$GITHUB_STEP_SUMMARY"}
+            - {name: small, run: echo 1234 >> "$GITHUB_STEP_SUMMARY"}
+        ''')
+        self.assertEqual((run.conclusion, run.step("large")["summary"], run.step("small")["summary"]), ("success", None, "1234\n"))
+        self.assertEqual(self.house.forge.requests("of-a-summary"), [])
+
+    def test_telemetry_says_what_the_message_asks_for_and_holds_no_secret(self):
+        class Asked(http.server.BaseHTTPRequestHandler):
+            seen = []
+
+            def do_GET(self):
+                self.seen.append((self.path, self.headers.get("Authorization")))
+                self.send_response({"/health": 200, "/gone": 404}.get(self.path, 418))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_words):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        base, mark = f"http://127.0.0.1:{server.server_port}", os.path.join(self.house.folder, "asked")
+
+        def change(message):
+            data = message["resources"]["endpoints"][0]["data"]
+            data["ConnectivityChecks"] = json.dumps([f"{base}/health", f"{base}/gone", f"{base}/s3cr3t-value", "file:///etc/passwd", 7])
+            data["ConnectivityAndDNSChecks"] = "no list"
+            message["variables"]["DistributedTask.DeprecateStepOutputCommands"] = {"value": "true"}
+        worker = self.house.start(f'''
+            - run: |
+                echo "::set-output name=a::b"
+                echo "::set-output name=c::d"
+                until [ -e {mark} ]; do read -rt 0.05 <> <(:) || true; done
+        ''', change=change)
+        self.addCleanup(worker.end)
+        until(lambda: len(Asked.seen) == 3, "the checks")
+        open(mark, "w").close()
+        run = self.house.finish(worker)
+        told = sorted((t["type"], t["message"]) for t in run.job["telemetry"])
+        self.assertEqual(told, [("ActionCommand", "DeprecatedCommand: set-output"), ("ConnectivityCheck", f"{base}/***: http_418"),
+                                ("ConnectivityCheck", f"{base}/gone: http_NotFound"), ("ConnectivityCheck", f"{base}/health: http_OK")])
+        self.assertEqual(sorted(Asked.seen), [("/gone", None), ("/health", None), ("/s3cr3t-value", None)])
 
     def test_hash_files_and_expressions_in_steps(self):
         run = self.house.run('''
