@@ -30,18 +30,24 @@ class SlowRelay(Listener):
                 return
             method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             rule = self.rule_for(method, path)
-            if rule and rule[2] == "headers":
-                drip(client, b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 100000)
-                self.ended.append(rule)
-                return
-            service = socket.create_connection(("127.0.0.1", self.target))
-            if b"\r\nupgrade: websocket" in head.lower():
-                service.sendall(head + rest)
-                join(client, service)
-                return
-            with service:
-                service.sendall(head[:-2] + b"Connection: close\r\n\r\n" + rest)
-                self.answer(client, service, rule)
+            try:
+                self.pass_on(client, head, rest, rule)
+            finally:
+                if rule:
+                    self.ended.append(rule)
+
+    def pass_on(self, client, head, rest, rule):
+        if rule and rule[2] == "headers":
+            drip(client, b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 100000)
+            return
+        service = socket.create_connection(("127.0.0.1", self.target))
+        if b"\r\nupgrade: websocket" in head.lower():
+            service.sendall(head + rest)
+            join(client, service)
+            return
+        with service:
+            service.sendall(head[:-2] + b"Connection: close\r\n\r\n" + rest)
+            self.answer(client, service, rule)
 
     def answer(self, client, service, rule):
         kept = b""
@@ -64,7 +70,6 @@ class SlowRelay(Listener):
             # However short it is, it takes longer than the client's patience.
             drip(client, kept[:-1] or b"H")
             wait_for_end(client)
-            self.ended.append(rule)
 
 
 def read_head(client):
