@@ -135,7 +135,8 @@ build_libpq() {
   make -j"$jobs" -C src/interfaces/libpq libpq.a
   # One archive: its users need not know of the three.
   mkdir one && (cd one && davit-ar x ../src/interfaces/libpq/libpq.a && davit-ar x ../src/common/libpgcommon_shlib.a && davit-ar x ../src/port/libpgport_shlib.a)
-  rm -f "$root/lib/libpq.a"
+  # What this says is how and where it was configured; libpq never asks.
+  rm -f one/config_info_shlib.o "$root/lib/libpq.a"
   davit-ar crs "$root/lib/libpq.a" one/*.o
   cp src/interfaces/libpq/libpq-fe.h src/interfaces/libpq/libpq-events.h src/include/postgres_ext.h src/include/pg_config_ext.h "$root/include/"
   pc libpq "$(sed -n "s/^PACKAGE_VERSION='\([0-9.]*\)'/\1/p" configure)" "-lpq -lssl -lcrypto"
