@@ -224,11 +224,14 @@ int engine_refuse(struct engine *e, int exit_status, struct err *err)
 	engine_past_cancel(e);
 	/* The locks first: recovery frees the locks of a deployment that is `preparing`. */
 	int r = engine_unlock_all(e, &why);
-	if (r == 0)
+	/* If the journal may say `open`, recovery needs the targets' logins until it says otherwise; else it knows an entry without them. */
+	if (r == 0 && !e->maybe_open)
 		r = store_seal_erase(e->store, e->id, &why);
 	if (r == 0)
 		r = engine_set_state(e, DEPLOYMENT_REFUSED, json_incref(members), &why);
 	json_decref(members);
+	if (r == 0 && e->maybe_open)
+		r = store_seal_erase(e->store, e->id, &why);
 	if (r == 0)
 		r = store_unlock(e->store, e->id, &why);
 	if (r == 0) {

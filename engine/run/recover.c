@@ -126,6 +126,19 @@ static int recover_preparing(struct engine *e, struct err *err)
 	return r < 0 ? (err_set(err, r, "the locks of %s cannot be given back yet", e->id), 4) : 0;
 }
 
+/* Its locks were given back before it was recorded as refused. */
+static int recover_refused(struct engine *e, struct err *err)
+{
+	int r = engine_unlock_all(e, err);
+	if (r == 0)
+		r = store_seal_erase(e->store, e->id, err);
+	if (r == 0)
+		r = store_unlock(e->store, e->id, err);
+	if (r == 0)
+		lock_owner_drop(e->store, e->id, &e->owner_fd, true);
+	return r < 0 ? 4 : 0;
+}
+
 static void finish_cleaning(struct engine *e, enum outcome_state state, int exit_status)
 {
 	if (json_get_bool(e->doc, "reported", false))
@@ -160,8 +173,9 @@ static int recover_loaded(struct engine *e, struct err *err)
 	case DEPLOYMENT_OPEN:
 	case DEPLOYMENT_UNDOING:
 		return recover_open(e, mark, found, err);
-	case DEPLOYMENT_HELD:
 	case DEPLOYMENT_REFUSED:
+		return recover_refused(e, err);
+	case DEPLOYMENT_HELD:
 	case DEPLOYMENT_PARKED:
 	default:
 		return 4;

@@ -17,8 +17,10 @@ int engine_set_state(struct engine *e, enum deployment_state state, json_t *memb
 		store_give_up_reserve(e->store);
 		r = store_deployment_set(e->store, e->id, all, err);
 	}
-	if (r < 0)
+	if (r < 0) {
+		e->maybe_open = e->maybe_open || state == DEPLOYMENT_OPEN;
 		return err_wrap(err, r, "record that the deployment is %s", deployment_state_name(state));
+	}
 	const char *key;
 	json_t *value;
 	json_object_foreach(all, key, value) json_object_set(e->doc, key, value);

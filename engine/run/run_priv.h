@@ -75,6 +75,7 @@ struct engine {
 	int64_t rows_renewals, rows_renewed_ms;
 	bool hold; /* on_failure: hold */
 	bool fresh_locks; /* no lock of a target was asked for so far, by this process or one before it: nothing of it lies there */
+	bool maybe_open; /* the record that it is open was refused or not answered: the journal may have it */
 	struct step_deployment facts;
 	struct arena arena;
 	struct etarget *targets; /* hosts that are locked before all else, each by name: targets[0] is the anchor */

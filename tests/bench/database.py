@@ -30,7 +30,7 @@ def rows(b):
         raise Skip("pgbench is not installed")
     place = b.folder("database")
     # As an ordinary server is set up for a database of that size: else both sides spend their time in checkpoints.
-    with postgres.Postgres(("max_wal_size=4GB", "shared_buffers=256MB")) as server:
+    with postgres.Postgres(("max_wal_size=4GB", "shared_buffers=256MB"), in_memory=False) as server:
         server.run("createdb", "shop")
         server.run("pgbench", "-i", "-q", "-s", str(QUICK_SCALE if b.quick else SCALE), "shop")
         file, dump = os.path.join(place, "deploy.json"), os.path.join(place, "dump")

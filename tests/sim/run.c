@@ -63,13 +63,17 @@ static void add_up(void)
 			__atomic_fetch_add(&totals->struck[i][k], world->struck[i][k], __ATOMIC_RELAXED);
 }
 
+static const char *const of_which[] = {
+	[STORE_AS_DRAWN] = "", [STORE_BREAKS] = " --breaks", [STORE_CONTENDED] = " --contended"};
+
 static void tell_violation(uint64_t seed)
 {
 	char text[1024];
 	snprintf(text, sizeof(text), "%s", world->violation);
 	uint32_t drop = sim_shorten(seed);
-	printf("seed %" PRIu64 ": %s\n  replay: tests/sim/%s --seed %" PRIu64 " --drop %u%s\n", seed, text,
-	       sim_in_postgres ? "in_postgres" : "run", seed, drop, sim_waits ? " --waiting" : "");
+	printf("seed %" PRIu64 ": %s\n  replay: tests/sim/%s --seed %" PRIu64 " --drop %u%s%s\n", seed, text,
+	       sim_in_postgres ? "in_postgres" : "run", seed, drop, sim_waits ? " --waiting" : "",
+	       of_which[sim_store_only]);
 	fflush(stdout);
 }
 

@@ -176,6 +176,78 @@ static void changes_get_ids_in_the_order_of_making_and_come_back_whole(void **st
 	change_done(&third);
 }
 
+static void what_another_store_recorded_keeps_its_ids_and_states(void **state)
+{
+	(void)state;
+	_cleanup_(plan_done) struct plan copied = {0}, list = {0};
+	_cleanup_json_ json_t *row = json_pack("{s:i}", "v", 1), *found = NULL;
+	add("d", "p", "open");
+	for (int i = 0; i < 2; i++) {
+		struct change *c = plan_add_kind(&copied, "node", ACTION_CREATE, i == 0 ? "/a" : "/b");
+		c->step = xstrdup("apply");
+		c->target = xstrdup("web");
+		c->id = 4 + 3 * i;
+		c->state = i == 0 ? CHANGE_DONE : CHANGE_UNKNOWN;
+	}
+	change_set_state_row(&copied.changes[0], "key", row, NULL);
+	assert_int_equal(store_changes_import(store, "d", &copied, NULL), 0);
+	assert_int_equal(store_change_list(store, "d", &list, NULL), 0);
+	assert_int_equal(list.count, 2);
+	assert_int_equal(list.changes[0].id, 4);
+	assert_int_equal(list.changes[0].state, CHANGE_DONE);
+	assert_int_equal(list.changes[1].id, 7);
+	assert_int_equal(list.changes[1].state, CHANGE_UNKNOWN);
+	assert_int_equal(store_state_get(store, "shop.p", "web", "key", &found, NULL), 0);
+	struct change next = make_change("/c");
+	assert_int_equal(store_changes_add(store, "d", &next, 1, NULL), 0);
+	assert_int_equal(next.id, 8);
+	change_done(&next);
+}
+
+static void a_plan_is_kept_in_place_of_the_former_one_until_it_is_dropped(void **state)
+{
+	(void)state;
+	static const char name[] = "0123456789abcdef-0123456789abcdef0123456789abcdef";
+	struct str out _cleanup_(str_done) = STR_INIT(1000);
+	assert_int_equal(store_plan_read(store, name, &out, NULL), ERR_NOT_FOUND);
+	assert_int_equal(store_plan_keep(store, name, "one", 3, NULL), 0);
+	assert_int_equal(store_plan_keep(store, name, "the other", 9, NULL), 0);
+	assert_int_equal(store_plan_read(store, name, &out, NULL), 0);
+	assert_string_equal(str_peek(&out), "the other");
+	assert_int_equal(store_plan_drop(store, name, NULL), 0);
+	assert_int_equal(store_plan_drop(store, name, NULL), 0);
+	assert_int_equal(store_plan_read(store, name, &out, NULL), ERR_NOT_FOUND);
+}
+
+static void a_journal_that_is_only_read_is_not_written(void **state)
+{
+	(void)state;
+	struct store *reader = NULL;
+	_cleanup_json_ json_t *doc = NULL, *members = json_pack("{s:s}", "state", "undone");
+	struct err err = ERR_INIT;
+	add("d", "p", "open");
+	assert_int_equal(journal_open_readonly(dir, &reader, NULL), 0);
+	assert_int_equal(store_deployment_set(reader, "d", members, &err), ERR_INTERNAL);
+	assert_int_equal(store_deployment_get(reader, "d", &doc, NULL), 0);
+	assert_string_equal(json_get_string(doc, "state"), "open");
+	store_close(reader);
+}
+
+static void a_claim_of_ones_own_is_good_until_it_is_released(void **state)
+{
+	(void)state;
+	bool elsewhere = true;
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	assert_false(elsewhere);
+	add("d", "p", "open");
+	assert_int_equal(store_check_claim(store, "d", NULL), 0);
+	store_release(store, "d");
+	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
+	assert_false(elsewhere);
+	assert_int_equal(store_take_over(store, "d", NULL), 0);
+	assert_int_equal(store_is_shared(store), url() != NULL);
+}
+
 static void a_state_row_comes_with_done_and_goes_with_undone(void **state)
 {
 	(void)state;
@@ -571,6 +643,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(undecided_is_what_recovery_must_look_at, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changes_get_ids_in_the_order_of_making_and_come_back_whole, set_up,
 	                                        tear_down),
+		cmocka_unit_test_setup_teardown(what_another_store_recorded_keeps_its_ids_and_states, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_plan_is_kept_in_place_of_the_former_one_until_it_is_dropped, set_up,
+	                                        tear_down),
+		cmocka_unit_test_setup_teardown(a_journal_that_is_only_read_is_not_written, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_claim_of_ones_own_is_good_until_it_is_released, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_state_row_comes_with_done_and_goes_with_undone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(steps_and_events_come_back_in_their_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(deployments_are_listed_newest_first_by_what_is_asked, set_up,
