@@ -41,9 +41,13 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 		_cleanup_free_ char *fresh = target_fresh_name(name, "new");
 		str_appendf(out, " %s", fresh);
 	}
+	/* busybox's mkdir -m sets the mode by name, behind which a link may lie by then: there the mode is set from within. */
+	str_appendf(out,
+	            "; do mkdir %s-- \"$o\" || exit 1\n"
+	            "cd -P -- \"./$o\" 2>/dev/null && [ \"$PWD\" = \"${w%%/}/$o\" ] && [ -O . ] && %sbreak\n",
+	            s->has_cp_parents ? "-m 700 " : "",
+	            s->has_cp_parents ? "" : "[ -z \"$(ls -A)\" ] && chmod u=rwx,go= . && ! v new && ");
 	str_append(out,
-	           "; do mkdir -m 700 -- \"$o\" || exit 1\n"
-	           "cd -P -- \"./$o\" 2>/dev/null && [ \"$PWD\" = \"${w%/}/$o\" ] && [ -O . ] && break\n"
 	           "o=; cd -P -- \"$w\" || exit 1; done\n"
 	           "[ -n \"$o\" ] || { echo 'somebody else changes the directory: Permission denied' >&2; exit 1; }\n"
 	           "z() { cd .. && rmdir -- \"$o\" 2>/dev/null; :; }\nx() { rm -rf -- ./new; z; exit 1; }\n");
@@ -51,7 +55,7 @@ static void begin(const struct shell_target *s, const char *path, bool alone, st
 	shell_assign(out, "p", there);
 	str_append(out, "q=./new\n");
 	if (!alone) {
-		/* busybox's mkdir -m loses the set-group-id bit that the directory passes on. */
+		/* busybox loses the set-group-id bit, which the directory passes on, where it sets a mode. */
 		str_append(out, "[ ! -g \"$w\" ] || [ -g . ] || chmod g+s . || x\n");
 		return;
 	}
