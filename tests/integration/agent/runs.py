@@ -420,14 +420,20 @@ def test_an_agent_that_drains_lets_its_job_end_and_takes_no_other():
         assert len(c.forge.seen("session", "DELETE")) == 2
 
 
+def draining(c):
+    """An agent that ends with the job that it has, and that job's commit."""
+    agent = started(c, "--drain")
+    sha = c.forge.push(SLOW)
+    c.forge.begun(sha)
+    agent.says("Running job")
+    agent.process.send_signal(signal.SIGTERM)
+    agent.says("Draining")
+    return agent, sha
+
+
 def test_a_second_signal_cancels_what_an_agent_drains():
     with Case() as c:
-        agent = started(c, "--drain")
-        sha = c.forge.push(SLOW)
-        c.forge.begun(sha)
-        agent.says("Running job")
-        agent.process.send_signal(signal.SIGTERM)
-        agent.says("Draining")
+        agent, sha = draining(c)
         agent.process.send_signal(signal.SIGTERM)
         agent.says("Exiting")
         (job,) = c.forge.ended(sha)
@@ -437,12 +443,7 @@ def test_a_second_signal_cancels_what_an_agent_drains():
 
 def test_a_job_that_an_agent_drains_can_still_be_cancelled():
     with Case() as c:
-        agent = started(c, "--drain")
-        sha = c.forge.push(SLOW)
-        c.forge.begun(sha)
-        agent.says("Running job")
-        agent.process.send_signal(signal.SIGTERM)
-        agent.says("Draining")
+        agent, sha = draining(c)
         c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
         assert conclusions(c.forge.ended(sha)) == ["cancelled"]
         assert agent.wait() == 0
