@@ -206,6 +206,11 @@ static const struct {
 	{"allow-unsafe-pr-checkout", take_unsafe},
 };
 
+const char *checkout_input(size_t i)
+{
+	return i < ARRAY_SIZE(inputs_of) ? inputs_of[i].name : NULL;
+}
+
 /* As the action has it, an absolute path is one too, if it lies in the workspace. */
 static void take_path(struct deciding *d)
 {

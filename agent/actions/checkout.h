@@ -5,6 +5,9 @@
 /* "v4" to "v7", "v5.0", "v4.2.2" → that number. 0: another version, a branch, or a commit, of which nobody here knows the version. */
 int checkout_major(const char *ref);
 
+/* The inputs that the action.yml of these versions declare, one by one from 0 on; NULL: there is none any more. */
+const char *checkout_input(size_t i);
+
 /* What the step's job says; none of them NULL. */
 struct checkout_job {
 	const char *repository, *event, *server_url, *workspace;

@@ -1,5 +1,6 @@
 /* paths: the names that the expressions of a string reach for, and what an action takes. */
 #include "agent/validate/validate.h"
+#include "agent/actions/checkout.h"
 #include "agent/expr/expr.h"
 #include "base/core/mem.h"
 #include "base/data/schema/compile.h"
@@ -59,38 +60,16 @@ static json_t *inputs_of_local(const struct validate_file *file, const char *pat
 	return NULL;
 }
 
-/* GitHub's checkout, versions 4 to 7: what its action.yml declares. NULL: another one. */
+/* Those of GitHub's checkout. NULL: another action, or a version that is not known here. */
 static json_t *inputs_of_checkout(const char *uses)
 {
-	static const char *const names[] = {"repository",
-	                                    "ref",
-	                                    "token",
-	                                    "ssh-key",
-	                                    "ssh-user",
-	                                    "ssh-known-hosts",
-	                                    "ssh-strict",
-	                                    "persist-credentials",
-	                                    "path",
-	                                    "clean",
-	                                    "filter",
-	                                    "sparse-checkout",
-	                                    "fetch-depth",
-	                                    "sparse-checkout-cone-mode",
-	                                    "fetch-tags",
-	                                    "show-progress",
-	                                    "lfs",
-	                                    "submodules",
-	                                    "set-safe-directory",
-	                                    "github-server-url",
-	                                    "allow-unsafe-pr-checkout"};
-	static const char front[] = "actions/checkout@v";
-	const char *major = uses + strlen(front);
-	if (strncasecmp(uses, front, strlen(front)) != 0 || *major < '4' || *major > '7' ||
-	    (major[1] != '\0' && major[1] != '.'))
+	static const char front[] = "actions/checkout@";
+	if (strncasecmp(uses, front, strlen(front)) != 0 || checkout_major(uses + strlen(front)) == 0)
 		return NULL;
 	json_t *inputs = json_object();
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		json_object_set_new(inputs, names[i], json_object());
+	const char *name;
+	for (size_t i = 0; (name = checkout_input(i)) != NULL; i++)
+		json_object_set_new(inputs, name, json_object());
 	return inputs;
 }
 

@@ -17,8 +17,8 @@ RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["bas
          ["providers/docker", "providers/github", "providers/http", "providers/proxmox", "providers/registry", "providers/s3", "providers/scaleway", "providers/terraform"], ["steps/common"], ["steps/sources", "steps/status", "steps/machine"],
          ["steps/apply", "steps/approve", "steps/archive_upload", "steps/bootstrap", "steps/checkout", "steps/compose_up", "steps/health_gate", "steps/notify", "steps/preflight", "steps/promote", "steps/restore", "steps/run",
           "steps/secret_write", "steps/snapshot", "steps/terraform"], ["steps"],
-         ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/forge", "agent/deployment", "agent/validate"],
-         ["agent/actions"], ["agent/admission"], ["agent/worker"], ["agent/listener"], ["agent/install", "agent/page", "agent/run"], ["agent"]]
+         ["agent/expr", "agent/report"], ["agent/service"], ["agent/template"], ["agent/workflow"], ["agent/actions"],
+         ["agent/forge", "agent/deployment", "agent/validate"], ["agent/admission"], ["agent/worker"], ["agent/listener"], ["agent/install", "agent/page", "agent/run"], ["agent"]]
 RANK = {folder: rank for rank, folders in enumerate(RANKS) for folder in folders}
 
 
