@@ -46,11 +46,24 @@ static void wrong(struct action_look *l, const char *below, const char *code, co
 	str_truncate(&l->at, base);
 }
 
-static void check_input_name(void *user, const char *const *path, size_t count)
+static void check_member(const struct action_look *l, const char *const *path, size_t count)
+{
+	size_t at;
+	const char *nearest = NULL;
+	if (validate_has_member(path, count, &at, &nearest))
+		return;
+	_cleanup_free_ char *hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
+	finding_add(l->file->findings, l->file->name, yaml_value_mark(l->doc, str_peek(&l->at)), FINDING_WARNING,
+	            "unknown-member", hint, "%s%s%s has no '%s', so this is empty", path[0], at > 1 ? "." : "",
+	            at > 1 ? path[1] : "", path[at]);
+}
+
+static void check_name(void *user, const char *const *path, size_t count)
 {
 	struct action_look *l = user;
 	const char *key;
 	json_t *value;
+	check_member(l, path, count);
 	if (count < 2 || strcasecmp(path[0], "inputs") != 0)
 		return;
 	json_object_foreach((json_t *)(uintptr_t)l->inputs, key, value) if (strcasecmp(key, path[1]) == 0) return;
@@ -73,7 +86,7 @@ static void check_expressions(struct action_look *l, const json_t *value, const 
 			free(template_condition(&source, value, str_peek(&l->at)));
 		else
 			json_decref(template_from_yaml(&source, value, str_peek(&l->at)));
-		validate_each_path(json_string_value(value), condition, check_input_name, l);
+		validate_each_path(json_string_value(value), condition, check_name, l);
 	}
 	json_array_foreach(value, i, item)
 	{

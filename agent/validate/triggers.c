@@ -130,6 +130,30 @@ static void check_named_workflows(struct trigger_look *l, const json_t *value)
 	}
 }
 
+static void check_follows(struct trigger_look *l, const char *event, const json_t *settings)
+{
+	if (event != NULL && strcmp(event, "workflow_run") == 0 && json_object_get(settings, "workflows") == NULL)
+		report(l, FINDING_WARNING, "unknown-workflow", "name the workflows that it follows under 'workflows'",
+		       "%s names no workflow, so nothing starts this one", event);
+}
+
+/* `on` as a name or a list of names. */
+static void check_bare_events(struct trigger_look *l, const json_t *on)
+{
+	size_t i;
+	json_t *event;
+	str_append(&l->at, "/on");
+	check_follows(l, json_string_value(on), NULL);
+	json_array_foreach(on, i, event)
+	{
+		size_t base = l->at.len;
+		faults_pointer_push_index(&l->at, i);
+		check_follows(l, json_string_value(event), NULL);
+		str_truncate(&l->at, base);
+	}
+	str_truncate(&l->at, 0);
+}
+
 /* ---- inputs ---- */
 
 static bool is_option(const json_t *options, const json_t *value)
@@ -179,6 +203,7 @@ void validate_triggers(const struct validate_file *file, const struct yaml_doc *
 	struct trigger_look l = {.file = file, .doc = doc, .at = STR_INIT(8192)};
 	const char *event, *key;
 	json_t *settings, *value;
+	check_bare_events(&l, json_object_get(yaml_root(doc), "on"));
 	json_object_foreach(json_object_get(yaml_root(doc), "on"), event, settings)
 	{
 		str_append(&l.at, "/on");
@@ -193,6 +218,10 @@ void validate_triggers(const struct validate_file *file, const struct yaml_doc *
 		if (strcmp(event, "workflow_run") == 0)
 			check_named_workflows(&l, json_object_get(settings, "workflows"));
 		str_truncate(&l.at, base);
+		if (strcmp(event, "workflow_run") == 0 && json_object_get(settings, "workflows") == NULL)
+			report(&l, FINDING_WARNING, "unknown-workflow",
+			       "name the workflows that it follows under 'workflows'",
+			       "%s names no workflow, so nothing starts this one", event);
 		faults_pointer_push(&l.at, "inputs");
 		base = l.at.len;
 		json_object_foreach(json_object_get(settings, "inputs"), key, value)

@@ -149,6 +149,17 @@ static bool is_strangers(const char *const *path, size_t count)
 	return false;
 }
 
+static void check_member(const struct look *l, const char *const *path, size_t count)
+{
+	size_t at;
+	const char *nearest = NULL;
+	if (validate_has_member(path, count, &at, &nearest))
+		return;
+	_cleanup_free_ char *hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
+	validate_report(l, FINDING_WARNING, "unknown-member", hint, "%s%s%s has no '%s', so this is empty", path[0],
+	                at > 1 ? "." : "", at > 1 ? path[1] : "", path[at]);
+}
+
 static void check_path(void *user, const char *const *path, size_t count)
 {
 	const struct look *l = user;
@@ -159,6 +170,7 @@ static void check_path(void *user, const char *const *path, size_t count)
 		                "a stranger chooses %s.%s…, which becomes part of the script", path[0], path[1]);
 	if (count < 2)
 		return;
+	check_member(l, path, count);
 	if (strcasecmp(path[0], "inputs") == 0 && !knows_input(l->workflow, path[1]))
 		validate_report(l, FINDING_ERROR, "unknown-input",
 		                "declare it under 'inputs' of workflow_dispatch or workflow_call",
