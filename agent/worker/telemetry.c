@@ -93,10 +93,11 @@ static void check_done(void *context, int result, struct http_response *response
 	http_response_done(response);
 }
 
-/* Nothing of this job's goes along: no token, no cookie. */
+/* Nothing of this job's goes along: no token, no cookie, no certificate. */
 static void start_check(struct job *j, const char *url)
 {
-	struct http_request request = {.url = url, .timeout_ms = CHECK_MS, .max_body = ANSWER_MAX, .follow = true};
+	struct http_request request = {
+		.url = url, .timeout_ms = CHECK_MS, .max_body = ANSWER_MAX, .follow = true, .anonymous = true};
 	struct err err = ERR_INIT;
 	if ((!str_starts(url, "https://") && !str_starts(url, "http://")) || strlen(url) > URL_LENGTH_MAX ||
 	    j->checks->count == CHECKS_MAX)

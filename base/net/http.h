@@ -40,6 +40,7 @@ struct http_request {
 		socket; /* a Unix socket of this machine that is asked in place of the URL's host, through no proxy; NULL */
 	const char *resolve; /* "HOST:PORT:ADDRESS": what is said to that host and port goes to this address; NULL */
 	const char *ca_text; /* certificates (PEM) that are trusted in place of the client's; NULL */
+	bool anonymous;      /* the client's certificate is not shown, to servers that a stranger names */
 	bool unverified;     /* the server's certificate is not verified: it is looked at (http_response.certificate) */
 	int connected_fd; /* > 0: TLS begins on this connection, to what `resolve` says; the transfer has a descriptor of its own of it. No proxy, no
 	                      other protocol is offered (ALPN) */

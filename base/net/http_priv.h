@@ -32,7 +32,7 @@ struct http_transfer {
 	off_t body_start; /* -1: cannot be sent twice */
 	struct curl_slist *connect_to;
 	char *socket, *ca_text;
-	bool fresh, unverified, handshake;
+	bool fresh, anonymous, unverified, handshake;
 	bool upgrade;          /* connects only; `done` takes the handle, which keeps the connection (websocket.c) */
 	int connected_fd;      /* -1: none, or libcurl has it */
 	bool given_connection; /* it has it */

@@ -114,6 +114,7 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 	t->retries_left = request->retries;
 	t->follow = request->follow;
 	t->fresh = request->fresh;
+	t->anonymous = request->anonymous;
 	t->unverified = request->unverified;
 	t->handshake = request->handshake;
 	t->connected_fd = request->connected_fd > 0 ? fcntl(request->connected_fd, F_DUPFD_CLOEXEC, 3) : -1;
@@ -322,9 +323,9 @@ static void set_trust(struct http_transfer *t)
 	const struct http *h = t->client;
 	if (h->ca_file != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_CAINFO, h->ca_file);
-	if (h->client_cert != NULL)
+	if (h->client_cert != NULL && !t->anonymous)
 		curl_easy_setopt(t->easy, CURLOPT_SSLCERT, h->client_cert);
-	if (h->client_key != NULL)
+	if (h->client_key != NULL && !t->anonymous)
 		curl_easy_setopt(t->easy, CURLOPT_SSLKEY, h->client_key);
 	if (t->ca_text != NULL) {
 		struct curl_blob blob = {.data = t->ca_text, .len = strlen(t->ca_text), .flags = CURL_BLOB_NOCOPY};

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import ssl
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 from harness.waiting import alive, until
+from servers.relay import Authority
 from servers.worker import House, strip_colours
 
 
@@ -461,9 +463,12 @@ class Steps(unittest.TestCase):
     def test_telemetry_says_what_the_message_asks_for_and_holds_no_secret(self):
         class Asked(http.server.BaseHTTPRequestHandler):
             seen = []
+            certificates = []
 
             def do_GET(self):
                 self.seen.append((self.path, self.headers.get("Authorization")))
+                if isinstance(self.connection, ssl.SSLSocket):
+                    self.certificates.append(self.connection.getpeercert())
                 self.send_response({"/health": 200, "/gone": 404}.get(self.path, 418))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -471,31 +476,46 @@ class Steps(unittest.TestCase):
             def log_message(self, *_words):
                 pass
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
+        folder = os.path.join(self.house.folder, "authority")
+        os.mkdir(folder)
+        authority = Authority(folder)
+        asks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        asks.load_cert_chain(*authority.issue("server", "localhost"))
+        asks.load_verify_locations(authority.ca)
+        asks.verify_mode = ssl.CERT_OPTIONAL
+        cert, key = authority.issue("agent-7", "agent-7")
+
+        server, tls = (http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked) for _ in range(2))
+        tls.socket = asks.wrap_socket(tls.socket, server_side=True)
+        for one in (server, tls):
+            threading.Thread(target=one.serve_forever, daemon=True).start()
+            self.addCleanup(one.server_close)
+            self.addCleanup(one.shutdown)
         base, mark = f"http://127.0.0.1:{server.server_port}", os.path.join(self.house.folder, "asked")
+        other = f"https://localhost:{tls.server_port}/health"
 
         def change(message):
             data = message["resources"]["endpoints"][0]["data"]
             data["ConnectivityChecks"] = json.dumps([f"{base}/health", f"{base}/gone", f"{base}/s3cr3t-value", "file:///etc/passwd", 7])
-            data["ConnectivityAndDNSChecks"] = "no list"
+            data["ConnectivityAndDNSChecks"] = json.dumps([other])
             message["variables"]["DistributedTask.DeprecateStepOutputCommands"] = {"value": "true"}
         worker = self.house.start(f'''
             - run: |
                 echo "::set-output name=a::b"
                 echo "::set-output name=c::d"
                 until [ -e {mark} ]; do read -rt 0.05 <> <(:) || true; done
-        ''', change=change)
+        ''', change=change, env={"DAVIT_CLIENT_CERT": cert, "DAVIT_CLIENT_KEY": key, "SSL_CERT_FILE": authority.ca})
         self.addCleanup(worker.end)
-        until(lambda: len(Asked.seen) == 3, "the checks")
+        until(lambda: len(Asked.seen) == 4, "the checks")
         open(mark, "w").close()
         run = self.house.finish(worker)
         told = sorted((t["type"], t["message"]) for t in run.job["telemetry"])
         self.assertEqual(told, [("ActionCommand", "DeprecatedCommand: set-output"), ("ConnectivityCheck", f"{base}/***: http_418"),
-                                ("ConnectivityCheck", f"{base}/gone: http_NotFound"), ("ConnectivityCheck", f"{base}/health: http_OK")])
-        self.assertEqual(sorted(Asked.seen), [("/gone", None), ("/health", None), ("/s3cr3t-value", None)])
+                                ("ConnectivityCheck", f"{base}/gone: http_NotFound"), ("ConnectivityCheck", f"{base}/health: http_OK"),
+                                ("ConnectivityCheck", f"{other}: http_OK")])
+        self.assertEqual(sorted(path for path, _ in Asked.seen), ["/gone", "/health", "/health", "/s3cr3t-value"])
+        self.assertEqual({token for _, token in Asked.seen}, {None})
+        self.assertEqual(Asked.certificates, [None], "whoever a message names is not shown the agent's certificate")
 
     def test_hash_files_and_expressions_in_steps(self):
         run = self.house.run('''
