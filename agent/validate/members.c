@@ -56,10 +56,10 @@ static const char *const of_github[] = {"action",
                                         "workflow_ref",
                                         "workflow_sha",
                                         "workspace"};
-static const char *const of_runner[] = {"arch", "debug",     "environment", "name",
-                                        "os",   "temp",      "tool_cache",  "workspace"};
-static const char *const of_job[] = {"check_run_id",       "container",    "services",    "status", "workflow_file_path",
-                                     "workflow_ref",       "workflow_sha", "workflow_repository"};
+static const char *const of_runner[] = {"arch", "debug", "environment", "name",
+                                        "os",   "temp",  "tool_cache",  "workspace"};
+static const char *const of_job[] = {"check_run_id",       "container",    "services",     "status",
+                                     "workflow_file_path", "workflow_ref", "workflow_sha", "workflow_repository"};
 static const char *const of_strategy[] = {"fail-fast", "job-index", "job-total", "max-parallel"};
 static const char *const of_step[] = {"conclusion", "outcome", "outputs"};
 
@@ -69,8 +69,8 @@ static const struct {
 	const char *const *names;
 	size_t count;
 } contexts[] = {
-	{"github", 1, of_github, ARRAY_SIZE(of_github)},       {"runner", 1, of_runner, ARRAY_SIZE(of_runner)},
-	{"job", 1, of_job, ARRAY_SIZE(of_job)},                {"strategy", 1, of_strategy, ARRAY_SIZE(of_strategy)},
+	{"github", 1, of_github, ARRAY_SIZE(of_github)}, {"runner", 1, of_runner, ARRAY_SIZE(of_runner)},
+	{"job", 1, of_job, ARRAY_SIZE(of_job)},          {"strategy", 1, of_strategy, ARRAY_SIZE(of_strategy)},
 	{"steps", 2, of_step, ARRAY_SIZE(of_step)},
 };
 

@@ -91,12 +91,24 @@ static json_t *sarif_result(const struct finding *f)
 	                 place);
 }
 
+/* What a page says beyond its meaning, up to its examples. New. */
+static char *explanation_of(const struct finding_page *page)
+{
+	const char *meaning = strstr(page->text, page->meaning),
+		   *text = meaning != NULL ? strstr(meaning, "\n\n") : NULL,
+		   *end = text != NULL ? strstr(text + 2, "\n\n") : NULL;
+	return end != NULL ? xstrndup(text + 2, (size_t)(end - text - 2)) : xstrdup(page->meaning);
+}
+
+/* GitHub's code scanning takes no rule without a full description. */
 static json_t *sarif_rule(const char *code)
 {
 	const struct finding_page *page = finding_page_of(code);
 	json_t *rule = json_pack("{s:s}", "id", code);
 	if (page != NULL) {
+		_cleanup_free_ char *explanation = explanation_of(page);
 		json_object_set_new(rule, "shortDescription", json_pack("{s:s}", "text", page->meaning));
+		json_object_set_new(rule, "fullDescription", json_pack("{s:s}", "text", explanation));
 		json_object_set_new(rule, "help", json_pack("{s:s, s:s}", "text", page->text, "markdown", page->text));
 	}
 	return rule;
@@ -113,9 +125,11 @@ static json_t *sarif(const struct findings *f)
 		if (!known)
 			json_array_append_new(rules, sarif_rule(f->items[i].code));
 	}
-	return json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:o}}, s:s, s:o}]}", "$schema",
+	return json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:s, s:s, s:o}}, s:s, s:o}]}", "$schema",
 	                 "https://json.schemastore.org/sarif-2.1.0.json", "version", "2.1.0", "runs", "tool", "driver",
-	                 "name", "davit", "rules", rules, "columnKind", "unicodeCodePoints", "results", results);
+	                 "name", "davit", "version", DAVIT_VERSION, "informationUri",
+	                 "https://github.com/davit-deploy/davit", "rules", rules, "columnKind", "unicodeCodePoints",
+	                 "results", results);
 }
 
 static void print_sum(const struct findings *f, size_t files, FILE *out)

@@ -246,6 +246,8 @@ jobs: {a: {runs-on: x, steps: [{run: x}]}}
         self.assertEqual(run["results"][0]["ruleId"], "unknown-step")
         self.assertEqual(run["columnKind"], "unicodeCodePoints")
         self.assertEqual(run["tool"]["driver"]["rules"][0]["help"]["markdown"], pages()["unknown-step"])
+        self.assertEqual(run["tool"]["driver"]["rules"][0]["fullDescription"]["text"], pages()["unknown-step"].split("\n\n")[2])
+        self.assertRegex(run["tool"]["driver"]["version"], r"^[0-9]+\.[0-9]+\.[0-9]+$")
         self.put("naïve 100%:x.yml", "jobs: {a: {runs-on: x, steps: [{rnu: 'ä𝄞'}]}}\n")
         out = subprocess.run([DAVIT, "validate", "naïve 100%:x.yml", "--format", "sarif"], capture_output=True, text=True, cwd=self.dir.name)
         self.assertEqual({result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in json.loads(out.stdout)["runs"][0]["results"]},
