@@ -94,41 +94,51 @@ bool git_area_is_empty(const struct git_area *a)
 	return is_empty_dir(a->root, ".git");
 }
 
-static const char mark[] = ".git/davit-unfinished";
+static const char mark[] = "davit-unfinished"; /* in .git */
 
 int git_area_begin_files(struct git_area *a, struct err *err)
 {
-	return fs_write_replace(a->root, mark, "", 0, 0644, err);
+	return fs_write_replace(a->git, mark, "", 0, 0644, err);
 }
 
-static int remove_unfinished(int root, struct err *err)
+static int remove_unfinished(struct git_area *a, struct err *err)
 {
-	if (!fs_exists(root, mark))
+	if (!fs_exists(a->git, mark))
 		return 0;
-	int r = empty_dir(root, ".git", err);
+	int r = empty_dir(a->root, ".git", err);
 	if (r >= 0)
-		unlinkat(root, mark, 0);
+		unlinkat(a->git, mark, 0);
 	return r;
 }
 
 void git_area_forget_files(struct git_area *a)
 {
-	remove_unfinished(a->root, NULL);
+	remove_unfinished(a, NULL);
 }
 
-/* Opens the repository if it is exactly here and its origin is url. */
-static bool open_existing(const char *path, const char *url, git_repository **ret)
+int git_area_handle(const struct git_area *a, git_repository **ret)
+{
+	return git_repository_open_ext(ret, a->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+}
+
+/* Opens the repository if it is exactly here and its origin is the area's. */
+static bool open_existing(struct git_area *a)
 {
 	git_repository *repo _cleanup_(repository_freep) = NULL;
-	if (git_repository_open_ext(&repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
+	if (git_area_handle(a, &repo) != 0 || !origin_is(repo, a->url))
 		return false;
-	if (!origin_is(repo, url))
-		return false;
-	*ret = TAKE(repo);
+	a->repo = TAKE(repo);
 	return true;
 }
 
-static int create(const char *path, const char *url, git_repository **ret, struct err *err)
+static int open_git(struct git_area *a, struct err *err)
+{
+	closep(&a->git);
+	a->git = fs_open_beneath(a->root, ".git", O_RDONLY | O_DIRECTORY, 0, err);
+	return a->git < 0 ? a->git : 0;
+}
+
+static int create(struct git_area *a, struct err *err)
 {
 	git_repository_init_options options;
 	git_remote *origin _cleanup_(remote_freep) = NULL;
@@ -139,12 +149,12 @@ static int create(const char *path, const char *url, git_repository **ret, struc
 	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
 	options.flags = GIT_REPOSITORY_INIT_MKDIR | GIT_REPOSITORY_INIT_MKPATH;
 	options.initial_head = "main";
-	int r = git_repository_init_ext(&repo, path, &options);
+	int r = git_repository_init_ext(&repo, a->path, &options);
 	remote.repository = repo;
 	remote.name = "origin";
 	remote.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF;
 	if (r == 0)
-		r = git_remote_create_with_opts(&origin, url, &remote);
+		r = git_remote_create_with_opts(&origin, a->url, &remote);
 	if (r == 0)
 		r = git_repository_config(&config, repo);
 	/* Nobody's `git fetch` of a job begins to tidy up beside its steps. */
@@ -152,8 +162,8 @@ static int create(const char *path, const char *url, git_repository **ret, struc
 		r = git_config_set_string(config, "gc.auto", "0");
 	if (r != 0)
 		return git_area_error(err, r, "make the work area");
-	*ret = TAKE(repo);
-	return 0;
+	a->repo = TAKE(repo);
+	return open_git(a, err);
 }
 
 static void read_head(struct git_area *a)
@@ -189,6 +199,7 @@ static int open_place(struct git_area *a, const char *root, const char *below, s
 	if (len <= 0 || len == sizeof(real))
 		return err_errno(err, len < 0 ? errno : ENAMETOOLONG, "find the path of the work area");
 	a->path = xstrndup(real, (size_t)len);
+	a->git_path = fs_join(a->path, ".git");
 	return 0;
 }
 
@@ -215,16 +226,18 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 	struct stat st;
 	_cleanup_free_ char *why = NULL;
 	bool is_dir = fstatat(a->root, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-	int r = is_dir ? git_mend(a->root, &why, err) : 0;
+	int r = is_dir ? git_mend(a->root, ".git", &why, err) : 0;
 	if (r < 0)
 		return err_wrap(err, r, "fix the work area");
 	if (r > 0) {
-		log_debug("git", "%s/.git: %s: it is recreated", a->path, why);
+		log_debug("git", "%s: %s: it is recreated", a->git_path, why);
 		a->renewed = true;
 		return fs_remove_tree(a->root, ".git", err);
 	}
-	if (is_dir && open_existing(a->path, a->url, &a->repo)) {
-		r = git_token_forget(a->repo, err);
+	if (is_dir && open_existing(a)) {
+		r = open_git(a, err);
+		if (r >= 0)
+			r = git_token_forget(a->repo, err);
 		if (r < 0 || has_what_it_names(a))
 			return r < 0 ? r : 1;
 		a->renewed = true;
@@ -243,7 +256,7 @@ int git_area_open(const char *root, const char *below, const char *url, bool cle
                   struct err *err)
 {
 	struct git_area *a _cleanup_(git_area_freep) = xcalloc(1, sizeof(*a));
-	a->root = -1;
+	a->root = a->git = -1;
 	git_area_library();
 	int r = open_place(a, root, below, err);
 	if (r < 0)
@@ -254,9 +267,9 @@ int git_area_open(const char *root, const char *below, const char *url, bool cle
 		return r;
 	a->kept = r > 0;
 	if (r == 0)
-		r = create(a->path, url, &a->repo, err);
+		r = create(a, err);
 	else
-		r = remove_unfinished(a->root, err);
+		r = remove_unfinished(a, err);
 	if (r < 0)
 		return err_wrap(err, r, a->kept ? "remove what a first checkout left" : "prepare the work area");
 	read_head(a);
@@ -269,10 +282,9 @@ int git_area_renew(struct git_area *a, struct err *err)
 	git_repository_free(TAKE(a->repo));
 	a->kept = false;
 	a->head[0] = '\0';
-	int git _cleanup_close_ = fs_open_beneath(a->root, ".git", O_RDONLY | O_DIRECTORY, 0, NULL);
-	int r = git >= 0 ? empty_dir(git, "index", err) : fs_remove_tree(a->root, ".git", err);
+	int r = open_git(a, NULL) >= 0 ? empty_dir(a->git, "index", err) : fs_remove_tree(a->root, ".git", err);
 	if (r >= 0)
-		r = create(a->path, a->url, &a->repo, err);
+		r = create(a, err);
 	return r < 0 ? err_wrap(err, r, "recreate the work area") : 0;
 }
 
@@ -434,7 +446,7 @@ static int checkout(struct git_area *a, const struct git_wanted *want, bool all,
 	r = set_references(a, want, all, err);
 	if (r < 0)
 		return r;
-	unlinkat(a->root, mark, 0);
+	unlinkat(a->git, mark, 0);
 	read_head(a);
 	return 0;
 }
@@ -473,7 +485,7 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 		err_clear(&why);
 		r = git_area_renew(a, &why);
 		if (r >= 0)
-			unlinkat(a->root, ".git/index", 0);
+			unlinkat(a->git, "index", 0);
 		if (r >= 0)
 			r = bring(a, remote, want, depth, clean, ret, &broken, &why);
 		a->renewed = true;
@@ -492,7 +504,9 @@ void git_area_free(struct git_area *a)
 	git_early_free(a->early);
 	git_repository_free(a->repo);
 	closep(&a->root);
+	closep(&a->git);
 	free(a->path);
+	free(a->git_path);
 	free(a->url);
 	free(a);
 }

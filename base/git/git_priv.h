@@ -7,7 +7,9 @@
 struct git_area {
 	git_repository *repo;
 	int root;   /* of the work tree */
-	char *path; /* its path, for libgit2 */
+	int git;    /* of .git; -1: there is none yet */
+	char *path; /* the work tree's, for libgit2 */
+	char *git_path;
 	char *url;
 	bool kept;    /* it existed before */
 	bool renewed; /* it existed, but could not be used */
@@ -19,6 +21,8 @@ struct git_area {
 void git_area_library(void);
 /* libgit2's last error as ours; the only place in these files that reads it. */
 int git_area_error(struct err *err, int code, const char *what);
+/* A handle of one's own. 0 or libgit2's error. */
+int git_area_handle(const struct git_area *a, git_repository **ret);
 /* True if the directory holds nothing but .git. */
 bool git_area_is_empty(const struct git_area *a);
 /* Marks files written from here on as unfinished until git_area_checkout. They are removed by git_area_forget after a failure, or,

@@ -9,13 +9,13 @@
 
 enum { SHALLOW_MAX = 4 << 20 };
 
-static const char shallow_path[] = ".git/shallow";
+static const char shallow_path[] = "shallow"; /* in .git */
 
 int git_area_read_shallow(const struct git_area *a, struct strv *ret, struct err *err)
 {
 	struct str text _cleanup_(str_done) = STR_INIT(SHALLOW_MAX);
 	struct err why = ERR_INIT;
-	int r = fs_read_beneath(a->root, shallow_path, SHALLOW_MAX, &text, &why);
+	int r = fs_read_beneath(a->git, shallow_path, SHALLOW_MAX, &text, &why);
 	if (r == ERR_NOT_FOUND)
 		return 0;
 	if (r < 0) {
@@ -51,15 +51,15 @@ int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const
 	if (text.failed)
 		return err_set(err, ERR_LIMIT, "the list of shallow commits is too long");
 	if (text.len > 0)
-		return fs_write_replace(a->root, shallow_path, text.data, text.len, 0644, err);
-	return unlinkat(a->root, shallow_path, 0) == 0 || errno == ENOENT
+		return fs_write_replace(a->git, shallow_path, text.data, text.len, 0644, err);
+	return unlinkat(a->git, shallow_path, 0) == 0 || errno == ENOENT
 	               ? 0
-	               : err_errno(err, errno, "remove %s", shallow_path);
+	               : err_errno(err, errno, "remove .git/%s", shallow_path);
 }
 
 bool git_area_is_shallow(const struct git_area *a)
 {
-	return fs_exists(a->root, shallow_path);
+	return fs_exists(a->git, shallow_path);
 }
 
 static bool has_parents(struct git_area *a, const char *commit)

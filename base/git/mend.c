@@ -231,10 +231,10 @@ static int mend_directory(int parent, const char *name, enum place place, int de
 	return r;
 }
 
-int git_mend(int root, char **ret_why, struct err *err)
+int git_mend(int parent, const char *git, char **ret_why, struct err *err)
 {
 	struct mending m = {NULL};
-	int r = mend_directory(root, ".git", PLACE_TOP, 0, &m, err);
+	int r = mend_directory(parent, git, PLACE_TOP, 0, &m, err);
 	if (r < 0) {
 		free(m.why);
 		return r;

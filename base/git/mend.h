@@ -6,5 +6,5 @@
 #pragma once
 #include "base/core/err.h"
 
-/* root: the work tree's; .git is a directory. 0: whole, 1: cannot be fixed (ret_why, free()), or an error. */
-int git_mend(int root, char **ret_why, struct err *err);
+/* git: a directory in parent, such as .git. 0: whole, 1: cannot be fixed (ret_why, free()), or an error. */
+int git_mend(int parent, const char *git, char **ret_why, struct err *err);

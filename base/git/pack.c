@@ -1,5 +1,6 @@
 /* The pack of a fetch into libgit2's object database. */
 #include "base/core/log.h"
+#include "base/sys/fs.h"
 #include "base/git/git_priv.h"
 #include "base/git/fetch_v0.h"
 
@@ -101,7 +102,7 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
                     int depth, struct err *err)
 {
 	struct receiving in _cleanup_(receiving_done) = {.wait = remote->wait};
-	_cleanup_free_ char *packs = xasprintf("%s/.git/objects/pack", a->path);
+	_cleanup_free_ char *packs = fs_join(a->git_path, "objects/pack");
 	git_odb *odb _cleanup_(odb_freep) = NULL;
 	git_indexer_options options;
 	git_indexer_options_init(&options, GIT_INDEXER_OPTIONS_VERSION);

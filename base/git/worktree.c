@@ -213,11 +213,10 @@ static int write_large(struct writer *t, const git_index_entry *e, size_t size, 
 	int r = t->w->filters ? git_conversion_find(t->repo, &t->w->commit, NULL, e->path, &conversion, err) : 0;
 	if (r < 0 || !git_conversion_is_none(&conversion))
 		return r < 0 ? r : 1;
-	int git _cleanup_close_ = fs_open_beneath(t->w->root, ".git", O_PATH | O_DIRECTORY, 0, err);
-	int fd _cleanup_close_ = git < 0 ? git : git_files_open(&t->files, e->path, e->mode, err);
+	int fd _cleanup_close_ = git_files_open(&t->files, e->path, e->mode, err);
 	if (fd < 0)
 		return fd;
-	r = git_large_write(git, &e->id, size, fd, e->path, t->w->wait, err);
+	r = git_large_write(t->w->area->git, &e->id, size, fd, e->path, t->w->wait, err);
 	if (r == 0 && fstat(fd, ret) != 0)
 		r = err_errno(err, errno, "look at %s", e->path);
 	return r;
@@ -330,8 +329,7 @@ static int write_all(struct worktree *w, size_t missing, struct err *err)
 	int count = missing > 4 * CHUNK ? WRITERS : 1, started = 0, r = 0;
 	for (int i = 0; i < count; i++) {
 		writers[i] = (struct writer){.w = w, .files = GIT_FILES_INIT(w->root)};
-		if (git_repository_open_ext(&writers[i].repo, w->area->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) !=
-		            0 ||
+		if (git_area_handle(w->area, &writers[i].repo) != 0 ||
 		    git_repository_odb(&writers[i].odb, writers[i].repo) != 0)
 			r = git_area_error(err, -1, "open the work area");
 	}
@@ -428,7 +426,7 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 	int r = git_commit_tree(&tree, commit);
 	if (r == 0 && git_repository_index(&w->index, w->area->repo) != 0) {
 		/* Truncated or of another format: only its knowledge of the files is lost. */
-		unlinkat(w->root, ".git/index", 0);
+		unlinkat(w->area->git, "index", 0);
 		r = git_repository_index(&w->index, w->area->repo);
 	}
 	if (r != 0)
