@@ -9,10 +9,14 @@
 #include "agent/deployment/find.h"
 #include "agent/deployment/replay.h"
 
-void places_begin(struct places *p)
+int places_open(struct places *p, struct deployment_session *session, bool makes_journal, struct err *err)
 {
 	deployment_values_init(&p->values);
 	deployment_values_environment(&p->values);
+	p->session = session;
+	int r = deployment_session_open(session, makes_journal, err);
+	session->json = cli_json();
+	return r;
 }
 
 void places_done(struct places *p)

@@ -25,6 +25,8 @@ struct places {
 		"input", 0, CLI_LIST, &(p)->inputs, "NAME=VALUE", "with FILE: a value of the context inputs"           \
 	}
 
-void places_begin(struct places *p);
+/* Once the options are read: opens the session, whose answers are JSON where that was asked for. makes_journal: one that is missing is made. On failure
+ * the session can report the error all the same. */
+int places_open(struct places *p, struct deployment_session *session, bool makes_journal, struct err *err);
 int places_look(struct places *p, struct err *err);
 void places_done(struct places *p);

@@ -50,13 +50,10 @@ int cmd_releases(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	places_begin(&c.places);
-	c.places.session = &c.session;
 	c.places.context = &c;
 	c.places.word = rest.count > 0 ? rest.words[0] : NULL;
 	c.found = json_array();
-	int r = deployment_session_open(&c.session, false, &err);
-	c.session.json = cli_json();
+	int r = places_open(&c.places, &c.session, false, &err);
 	if (r >= 0)
 		r = places_look(&c.places, &err);
 	status = r < 0 ? deployment_session_fail(&c.session, &err) : tell(&c);

@@ -136,12 +136,9 @@ int cmd_state(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	places_begin(&c.places);
-	c.places.session = &c.session;
 	c.places.context = &c;
 	c.places.word = rest.count > 0 ? rest.words[0] : NULL;
-	int r = deployment_session_open(&c.session, true, &err);
-	c.session.json = cli_json();
+	int r = places_open(&c.places, &c.session, true, &err);
 	if (r >= 0)
 		r = check_call(&c, &err);
 	if (r >= 0)

@@ -83,13 +83,10 @@ int cmd_status(int argc, char **argv)
 	int status = cli_parse(&command, argc, argv, &rest);
 	if (status >= 0)
 		return status;
-	places_begin(&c.places);
-	c.places.session = &c.session;
 	c.places.context = &c;
 	c.target = rest.count > 0 ? rest.words[0] : NULL;
 	c.found = json_array();
-	int r = deployment_session_open(&c.session, false, &err);
-	c.session.json = cli_json();
+	int r = places_open(&c.places, &c.session, false, &err);
 	if (r >= 0)
 		r = places_look(&c.places, &err);
 	if (r >= 0 && json_array_size(c.found) == 0)
