@@ -3,6 +3,7 @@
 
 CMake gives each target only the folders that it links to, so `#include "steps/x.h"` in base/ does not compile. A relative
 path would, which is why this reads what the compiler really opened (ninja -t deps)."""
+import functools
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ RANKS = [["base/core"], ["base/sys"], ["base/data"], ["base/data/schema"], ["bas
 RANK = {folder: rank for rank, folders in enumerate(RANKS) for folder in folders}
 
 
+@functools.cache
 def folder_of(path):
     """The folder of the house that a path lies in, None outside it."""
     path = os.path.relpath(os.path.realpath(path), SOURCE)
@@ -31,19 +33,22 @@ def folder_of(path):
     return None
 
 
-def objects():
+@functools.cache
+def dependencies():
     text = subprocess.run(["ninja", "-C", BUILD, "-t", "deps"], capture_output=True, text=True, check=True).stdout
+    found = []
     for block in text.split("\n\n"):
         lines = block.splitlines()
         match = lines and re.match(r"(\S+): #deps", lines[0])
         if match:
-            yield match.group(1), [os.path.join(BUILD, line.strip()) for line in lines[1:]]
+            found.append((match.group(1), [os.path.join(BUILD, line.strip()) for line in lines[1:]]))
+    return found
 
 
 class House(unittest.TestCase):
     def test_no_folder_includes_a_header_from_above(self):
         seen, wrong = 0, []
-        for name, headers in objects():
+        for name, headers in dependencies():
             if name.startswith("tests/") or not headers:
                 continue
             own = folder_of(headers[0])
@@ -63,7 +68,7 @@ class House(unittest.TestCase):
         self.assertEqual(wrong, [])
 
     def test_steps_know_nothing_of_the_agent(self):
-        for name, headers in objects():
+        for name, headers in dependencies():
             if headers and (folder_of(headers[0]) or "").split("/")[0] in ("base", "engine", "providers", "steps"):
                 for header in headers:
                     self.assertFalse((folder_of(header) or "").startswith("agent"), f"{name}: {header}")
