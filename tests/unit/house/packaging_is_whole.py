@@ -36,6 +36,18 @@ class Scripts(unittest.TestCase):
         with open(os.path.join(PACKAGING, "common.sh"), encoding="utf-8") as f:
             self.assertIn("\nset -eu\n", f.read())
 
+    def test_the_notes_of_a_release_are_its_own(self):
+        with tempfile.TemporaryDirectory() as work:
+            log = os.path.join(work, "CHANGELOG.md")
+            with open(log, "w", encoding="ascii") as f:
+                f.write("# Changelog\n\n## 1.1.0\n\n- newer\n\n## 1.0.0\n\nThe first.\n\n- older\n")
+            notes = os.path.join(PACKAGING, "notes.sh")
+            self.assertEqual(run(notes, "1.1.0", log), "- newer\n")
+            self.assertEqual(run(notes, "1.0.0", log), "The first.\n\n- older\n")
+            done = subprocess.run([notes, "1.0", log], capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("says nothing of 1.0", done.stderr)
+
     def test_another_machine_is_refused(self):
         with tempfile.TemporaryDirectory() as work:
             done = subprocess.run([os.path.join(PACKAGING, "toolchain.sh"), "riscv64"], capture_output=True, text=True, check=False, env={**os.environ, "DAVIT_PACKAGING": work})
@@ -162,7 +174,7 @@ class Release(unittest.TestCase):
     def test_the_scripts_it_calls_are_there(self):
         with open(WORKFLOW, encoding="utf-8") as f:
             called = re.findall(r"packaging/(\w+\.sh)", f.read())
-        self.assertEqual(sorted(set(called)), ["actions.sh", "deb.sh", "image.sh", "reproducible.sh", "static.sh", "sums.sh", "try.sh"])
+        self.assertEqual(sorted(set(called)), ["actions.sh", "deb.sh", "image.sh", "notes.sh", "reproducible.sh", "static.sh", "sums.sh", "try.sh"])
         self.assertTrue(all(os.access(os.path.join(PACKAGING, name), os.X_OK) for name in called))
 
     def test_the_packages_it_asks_for_are_of_a_kind_that_there_is(self):
