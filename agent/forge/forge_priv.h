@@ -108,6 +108,7 @@ struct forge_job {
 	int64_t cancel_deadline_ms; /* monotonic; 0: not cancelled */
 	int64_t cancel_ms;          /* cancel-timeout-minutes; 0: the forge's */
 	bool acknowledged, renewed, cancelled, lost;
+	bool answer_lost; /* of its completion, perhaps: whoever made it may make it again */
 	json_t *message, *permissions;
 	struct forge_token *access_token, *github_token;
 	json_t *steps; /* external id → step */

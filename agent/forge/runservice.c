@@ -103,7 +103,7 @@ static struct forge_job *need_job(struct req *r, const json_t *body)
 		return NULL;
 	}
 	if (job->state == JOB_COMPLETED) {
-		if (!job->lost && !job->cancelled)
+		if (!job->lost && !job->cancelled && !job->answer_lost)
 			req_complain(r, "the job was completed before");
 		run_error(r, 404, "job not found");
 		return NULL;
@@ -355,6 +355,7 @@ static void complete_job(struct req *r)
 	job->environment_url = xstrdup(json_get_string(body, "environmentUrl"));
 	job->telemetry = json_incref(json_object_get(body, "telemetry"));
 	job->raw_conclusion = xstrdup(json_get_string(body, "conclusion"));
+	job->answer_lost = was_disturbed(r->f, "completejob");
 	forge_job_complete(r->f, job, rest_conclusion(job->raw_conclusion));
 	req_reply(r, 204);
 }

@@ -120,9 +120,17 @@ void lease_let_go(struct lease *j)
 	j->events->over(e, j->result);
 }
 
+/* Its worker may have reported it before it ended, or it may have been given up. */
+static void over_unseen(struct lease *j)
+{
+	listener_say("Job %s is over; the service alone knows its result", j->run.name);
+	lease_over(j, NULL);
+}
+
 static void complete_again(struct lease *j, int64_t asked_ms)
 {
-	if (j->lease_lost) {
+	/* A renewal of what the service has completed is one of a lease that is lost, too: the next try tells. */
+	if (j->lease_lost && !j->taken) {
 		lease_over(j, "Abandoned");
 		return;
 	}
@@ -138,8 +146,10 @@ static void complete_done(void *context, int result, struct http_response *respo
 {
 	struct lease *j = context;
 	struct err err = ERR_INIT;
-	enum runservice_end end = runservice_completed(&j->run, result, response, failure, &err);
+	bool before = j->taken;
+	enum runservice_end end = runservice_completed(&j->run, result, response, failure, &j->taken, &err);
 	if (!j->completes_last) {
+		j->taken = before;
 		if (end != RUNSERVICE_SENT)
 			log_err(&err);
 		j->complete_index++;
@@ -149,6 +159,10 @@ static void complete_done(void *context, int result, struct http_response *respo
 	j->tries++;
 	if (end == RUNSERVICE_LATER) {
 		complete_again(j, result >= 0 ? http_retry_after_ms(response) : -1);
+		return;
+	}
+	if (end == RUNSERVICE_GONE && j->unseen && !j->cancelled) {
+		over_unseen(j);
 		return;
 	}
 	if (end != RUNSERVICE_SENT)
@@ -264,6 +278,8 @@ void lease_complete_as(struct lease *j, const char *conclusion, char *explanatio
 	lease_close_input(j);
 	if (delivery_is_due(j))
 		delivery_begin(j);
+	else if (j->lease_lost && j->unseen && !j->cancelled)
+		over_unseen(j);
 	else if (j->lease_lost)
 		/* A worker that we did not start may have reported the cancel itself: that ends the lease too. */
 		lease_over(j, j->cancelled ? "Canceled" : "Abandoned");

@@ -143,6 +143,7 @@ struct lease {
 	bool renewed_token;       /* a new one was asked for since the last good renewal */
 	int complete_index;       /* which of the requests that complete it comes next */
 	bool completes_last;      /* none follows it */
+	bool taken;               /* perhaps, by an earlier try (runservice_completed) */
 	bool inquired;            /* the service was asked how the job stands */
 	bool inquiry_token_asked; /* for that, where its registration had none any more */
 	int tries;
@@ -168,6 +169,7 @@ struct lease {
 	struct proc clearing;        /* removes its containers from the Docker engine */
 	struct proc delivering;      /* sends the result that its worker left on the disk */
 	bool kept_looked_for;        /* there is none: the listener completes it */
+	bool unseen;                 /* its worker, of a former agent, has ended; how, nobody here could see */
 	bool kept_only;              /* all that is known of the job is its id */
 	int64_t clear_until_ms;      /* 0: that was not begun */
 	const char *conclusion;      /* the result that the listener reports in place of the worker */

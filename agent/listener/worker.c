@@ -18,6 +18,7 @@ enum {
 	REAP_MS = 5000,
 	RESULT_BASE = 100,
 	RESULT_MAX = 105,
+	RESULT_CANCELED = 3,
 	KEPT_BASE = 110,
 	KEPT_MAX = 115,
 	FIRST_RENEWAL_MS = 5000,
@@ -258,13 +259,16 @@ void lease_worker_ended(struct lease *j)
 		/* An undo that a cancel or a lost lease cut short goes on under us, with the job's words. */
 		if (result != 0 && result != 1)
 			recovery_add(j->listener, NULL, j->user, j->report);
-		lease_over(j, j->lease_lost ? "Abandoned" : result_names[result]);
+		/* Its renewal may have come behind its end: then it is no lease that is lost. One that is lost cancels its job. */
+		bool lost = j->lease_lost && !j->cancelled && result == RESULT_CANCELED;
+		lease_over(j, lost ? "Abandoned" : result_names[result]);
 		return;
 	}
 	if (status >= KEPT_BASE && status <= KEPT_MAX) {
 		result_is_kept(j, status - KEPT_BASE);
 		return;
 	}
+	j->unseen = !ours;
 	worker_died(j, ours ? worker_end_text(status)
 	                    : xstrdup("The agent died while this job ran; its worker has ended since, its result is "
 	                              "unknown."));

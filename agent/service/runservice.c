@@ -5,6 +5,7 @@
 #include "agent/service/launch.h"
 #include "agent/service/registration.h"
 #include "agent/service/v1_locations.h"
+#include "base/core/log.h"
 #include "base/core/rand.h"
 
 enum { TRIES_OF_ROUND = 5, ASKED_MAX_MS = 2 * 60 * 1000, PREPARE_TRIES = 5 };
@@ -318,19 +319,10 @@ int runservice_prepare(struct http *h, struct run_job *job, struct wait *w, stru
 	return r < 0 ? err_wrap(err, r, "prepare the reports of the job") : 0;
 }
 
-enum runservice_end runservice_completed(const struct run_job *job, int result, const struct http_response *response,
-                                         const struct err *failure, struct err *err)
+static enum runservice_end end_of_answer(const struct run_job *job, const struct http_response *response)
 {
-	static const char what[] = "report the job's end";
-	if (result < 0) {
-		if (failure != NULL && err != NULL)
-			*err = *failure;
-		err_wrap(err, result, "%s", what);
-		return RUNSERVICE_LATER;
-	}
 	if (response->status >= 200 && response->status <= 299)
 		return RUNSERVICE_SENT;
-	wire_status_error(response, what, err);
 	if (job->type->is_gone(response))
 		return RUNSERVICE_GONE;
 	switch (response->status) {
@@ -346,6 +338,30 @@ enum runservice_end runservice_completed(const struct run_job *job, int result, 
 	default:
 		return response->status >= 400 && response->status <= 499 ? RUNSERVICE_REFUSED : RUNSERVICE_LATER;
 	}
+}
+
+enum runservice_end runservice_completed(const struct run_job *job, int result, const struct http_response *response,
+                                         const struct err *failure, bool *taken, struct err *err)
+{
+	static const char what[] = "report the job's end";
+	if (result < 0) {
+		*taken = *taken || response->resent || failure == NULL || http_was_sent(failure);
+		if (failure != NULL && err != NULL)
+			*err = *failure;
+		err_wrap(err, result, "%s", what);
+		return RUNSERVICE_LATER;
+	}
+	enum runservice_end end = end_of_answer(job, response);
+	/* What stands in between may have lost the service's answer; one that has no time for us (503) has done nothing. */
+	*taken = *taken || response->resent || (response->status >= 500 && response->status != 503);
+	if (end == RUNSERVICE_GONE && *taken) {
+		log_info("service", "the end of job '%s' is with the service: the answer to an earlier try was lost",
+		         job->name);
+		return RUNSERVICE_SENT;
+	}
+	if (end != RUNSERVICE_SENT)
+		wire_status_error(response, what, err);
+	return end;
 }
 
 json_t *runservice_smaller(const json_t *completion, int refusals, const char *why)

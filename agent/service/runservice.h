@@ -80,9 +80,10 @@ enum runservice_end {
 	RUNSERVICE_LATER,   /* nobody answered, or the service is not well */
 };
 enum { RUNSERVICE_COMPLETE_TRIES = 25 }; /* five rounds of five [5.6] */
-/* result, response, failure: as http_done_fn gets them. err: unless it was sent. */
+/* result, response, failure: as http_done_fn gets them. err: unless it was sent. *taken: kept from one try of the same end to the next, false
+ * at first: the service may have it, though no answer said so; a job that is gone by then counts as sent. */
 enum runservice_end runservice_completed(const struct run_job *job, int result, const struct http_response *response,
-                                         const struct err *failure, struct err *err);
+                                         const struct err *failure, bool *taken, struct err *err);
 /* What is sent after so many refusals (from 1) in place of a completion: first without steps and annotations, then without
  * outputs, as failed. why: goes into its annotation. NULL: that was all. The caller's. */
 json_t *runservice_smaller(const json_t *completion, int refusals, const char *why);

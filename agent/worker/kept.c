@@ -81,8 +81,11 @@ static void make_room(const char *state, const char *id, int64_t need)
 	_cleanup_free_ struct kept_file *files = list_kept(directory, &count);
 	int64_t total = need;
 	size_t left = count + 1;
-	for (size_t i = 0; i < count; i++)
-		total += files[i].bytes;
+	for (size_t i = 0; i < count; i++) {
+		bool replaced = strcmp(files[i].name, id) == 0;
+		total += replaced ? 0 : files[i].bytes;
+		left -= replaced;
+	}
 	for (struct kept_file *f; (left > COUNT_MAX || total > BYTES_MAX) && (f = oldest_but(files, count, id)) != NULL;
 	     left--) {
 		log_warning("worker", "the result of job %s was not sent, and is dropped: too many wait", f->name);
@@ -94,17 +97,18 @@ static void make_room(const char *state, const char *id, int64_t need)
 		free(files[i].name);
 }
 
-static json_t *record_of(const struct job *j, const json_t *completion, enum result result)
+static json_t *record_of(const struct job *j, const json_t *completion, enum result result, bool taken)
 {
 	int64_t now = clock_wall_ms(), ends = token_ends_ms(j->run.token);
-	json_t *record = json_pack("{s:i, s:I, s:I, s:i}", "format", 1, "kept_at", (json_int_t)now, "valid_until",
-	                           (json_int_t)(ends > 0 ? ends : now + VALID_MS), "result", (int)result);
+	json_t *record =
+		json_pack("{s:i, s:I, s:I, s:i, s:b}", "format", 1, "kept_at", (json_int_t)now, "valid_until",
+	                  (json_int_t)(ends > 0 ? ends : now + VALID_MS), "result", (int)result, "taken", (int)taken);
 	run_job_write(&j->run, record);
 	json_object_set(record, "completion", (json_t *)(uintptr_t)completion);
 	return record;
 }
 
-bool kept_write(struct job *j, const json_t *completion, enum result result)
+bool kept_write(struct job *j, const json_t *completion, enum result result, bool taken)
 {
 	const char *state = job_setting(j, "state_dir");
 	if (j->watched || state[0] == '\0')
@@ -112,7 +116,7 @@ bool kept_write(struct job *j, const json_t *completion, enum result result)
 	struct err err = ERR_INIT;
 	/* Where both services are told, the older one shows less. */
 	static const char *const services[] = {"older_results", "results"};
-	_cleanup_json_ json_t *record = record_of(j, completion, result), *logs = reports_keep(j->reports);
+	_cleanup_json_ json_t *record = record_of(j, completion, result, taken), *logs = reports_keep(j->reports);
 	json_object_update(record, logs);
 	char *text = json_text(record);
 	for (size_t i = 0; logs != NULL && i < ARRAY_SIZE(services) && strlen(text) > ONE_MAX; i++) {
@@ -149,6 +153,7 @@ struct delivery {
 	json_t *record;
 	struct run_job run;
 	struct http *http;
+	bool taken; /* perhaps, by an earlier try (runservice_completed) */
 };
 
 static void delivery_done(struct delivery *d)
@@ -188,6 +193,7 @@ static void send_logs(struct delivery *d)
 static enum runservice_end send_once(struct delivery *d, const json_t *body, struct err *err)
 {
 	enum runservice_end end = RUNSERVICE_REFUSED;
+	bool before = d->taken;
 	for (int index = 0;; index++) {
 		struct service_request q = {.url = NULL};
 		struct http_response response = {.status = 0};
@@ -197,8 +203,9 @@ static enum runservice_end send_once(struct delivery *d, const json_t *body, str
 			return r < 0 ? RUNSERVICE_REFUSED : end;
 		q.timeout_ms = CALL_MS;
 		err_clear(err);
+		d->taken = before;
 		r = service_request_perform(d->http, &q, d->run.token, NULL, &response, &failure);
-		end = runservice_completed(&d->run, r, &response, &failure, err);
+		end = runservice_completed(&d->run, r, &response, &failure, &d->taken, err);
 		http_response_done(&response);
 		service_request_done(&q);
 	}
@@ -222,6 +229,18 @@ static enum runservice_end send_completion(struct delivery *d, bool *ret_failed,
 	return end;
 }
 
+static void note_taken(const char *state, struct delivery *d)
+{
+	struct err err = ERR_INIT;
+	json_object_set_new(d->record, "taken", json_true());
+	char *text = json_text(d->record);
+	size_t len = strlen(text);
+	if (seal_write_at(state, place, d->run.job_id, text, len, &err) < 0)
+		log_err(&err);
+	explicit_bzero(text, len);
+	free(text);
+}
+
 static int deliver(const char *state, struct delivery *d)
 {
 	struct err err = ERR_INIT;
@@ -230,6 +249,7 @@ static int deliver(const char *state, struct delivery *d)
 	struct http_config config = wire_http_config();
 	int result = (int)json_get_int(d->record, "result", RESULT_FAILED);
 	enum runservice_end end = RUNSERVICE_GONE;
+	bool known = d->taken = json_is_true(json_object_get(d->record, "taken"));
 	if (clock_wall_ms() > json_get_int(d->record, "valid_until", 0) + SKEW_MS) {
 		err_set(&err, ERR_AUTH, "its token is no longer valid");
 	} else {
@@ -251,6 +271,8 @@ static int deliver(const char *state, struct delivery *d)
 		break;
 	case RUNSERVICE_LATER:
 		log_debug("worker", "the kept result of job '%s': %s", d->run.name, err_line(&err, line, sizeof(line)));
+		if (d->taken && !known)
+			note_taken(state, d);
 		return KEPT_LATER;
 	default:
 		log_warning("worker", "the kept result of job '%s' is dropped: %s", d->run.name,

@@ -4,8 +4,9 @@
 #pragma once
 #include "agent/worker/worker_priv.h"
 
-/* Writes or replaces it. False: it could not be kept (told), or nobody would send it: a person watches this job. */
-bool kept_write(struct job *j, const json_t *completion, enum result result);
+/* Writes or replaces it. taken: the service may have it already, as before the tries of a process that may be killed in one of them. False: it
+ * could not be kept (told), or nobody would send it: a person watches this job. */
+bool kept_write(struct job *j, const json_t *completion, enum result result, bool taken);
 void kept_erase(struct job *j);
 
 /* `davit worker deliver STATE_DIR JOB_ID`: one try to send what is kept. Exit status: 100 + the job's result: sent; else: */

@@ -69,6 +69,7 @@ struct sending {
 	const struct run_job *job;
 	bool done;
 	enum runservice_end end;
+	bool taken; /* perhaps, by an earlier try (runservice_completed) */
 	int64_t asked_ms;
 	struct err err;
 };
@@ -77,7 +78,7 @@ static void try_done(void *context, int result, struct http_response *response, 
 {
 	struct sending *s = context;
 	s->done = true;
-	s->end = runservice_completed(s->job, result, response, failure, &s->err);
+	s->end = runservice_completed(s->job, result, response, failure, &s->taken, &s->err);
 	s->asked_ms = result >= 0 ? http_retry_after_ms(response) : -1;
 }
 
@@ -85,7 +86,7 @@ static void try_done(void *context, int result, struct http_response *response, 
 static bool send_request(struct job *j, const json_t *body, int index, struct sending *s)
 {
 	struct service_request q = {.url = NULL};
-	*s = (struct sending){.job = &j->run, .end = RUNSERVICE_LATER, .asked_ms = -1};
+	*s = (struct sending){.job = &j->run, .end = RUNSERVICE_LATER, .taken = s->taken, .asked_ms = -1};
 	int r = j->run.type->complete(&j->run, body, index, &q, &s->err);
 	if (r > 0 && service_request_start(j->http, &q, j->run.token, try_done, s, &s->err) == NULL)
 		s->done = true;
@@ -98,10 +99,10 @@ static bool send_request(struct job *j, const json_t *body, int index, struct se
 	return r > 0;
 }
 
-/* The last request decides. */
+/* The last request decides, and whether that one arrived. */
 static void try_once(struct job *j, const json_t *body, struct sending *s)
 {
-	struct sending next;
+	struct sending next = {.taken = s->taken};
 	bool more = send_request(j, body, 0, s);
 	for (int index = 1; more; index++) {
 		more = send_request(j, body, index, &next);
@@ -120,7 +121,8 @@ static bool refused(const json_t **body, json_t **smaller, const json_t *whole, 
 	return *body != NULL;
 }
 
-static enum runservice_end report_completion(struct job *j, const json_t *whole, enum result *result, struct err *err)
+static enum runservice_end report_completion(struct job *j, const json_t *whole, enum result *result, bool *taken,
+                                             struct err *err)
 {
 	int64_t until = clock_mono_ms() + COMPLETE_MS;
 	struct sending s = {.end = RUNSERVICE_LATER};
@@ -141,6 +143,7 @@ static enum runservice_end report_completion(struct job *j, const json_t *whole,
 		*result = RESULT_FAILED;
 	if (s.end != RUNSERVICE_SENT && err != NULL)
 		*err = s.err;
+	*taken = s.taken;
 	return s.end;
 }
 
@@ -148,11 +151,14 @@ static enum runservice_end report_completion(struct job *j, const json_t *whole,
 
 enum report job_send(struct job *j, const json_t *body, enum result *result, bool kept, struct err *err)
 {
-	switch (report_completion(j, body, result, err)) {
+	bool taken = false;
+	switch (report_completion(j, body, result, &taken, err)) {
 	case RUNSERVICE_SENT:
 		kept_erase(j);
 		return REPORT_SENT;
 	case RUNSERVICE_LATER:
+		if (kept && !taken)
+			kept = kept_write(j, body, *result, false);
 		return kept ? REPORT_KEPT : REPORT_FAILED;
 	default:
 		kept_erase(j);
@@ -175,10 +181,10 @@ enum report job_report(struct job *j, struct err *err)
 	/* A cancel or a shutdown from here on changes nothing any more: each try says the same. */
 	enum result result = j->result == RESULT_NONE ? RESULT_SUCCEEDED : j->result;
 	_cleanup_json_ json_t *body = completion(j);
-	bool kept = kept_write(j, body, result);
+	bool kept = kept_write(j, body, result, true);
 	if (!reports_is_idle(j->reports)) {
 		drain_until(j, limit);
-		kept = kept_write(j, body, result);
+		kept = kept_write(j, body, result, true);
 	}
 	if (j->deserted) {
 		fs_remove_tree(AT_FDCWD, j->work, NULL);

@@ -153,7 +153,7 @@ static enum report fail_job(struct job *j, const struct err *why, struct err *er
 	_cleanup_free_ char *masked = job_masked(j, err_line(why, line, sizeof(line)));
 	runservice_annotate(body, "failure", masked);
 	enum result result = RESULT_FAILED;
-	return job_send(j, body, &result, kept_write(j, body, result), err);
+	return job_send(j, body, &result, kept_write(j, body, result, true), err);
 }
 
 static enum report run_job(struct job *j, enum result *ret, struct err *err)

@@ -49,6 +49,7 @@ struct http_transfer {
 	bool sent; /* on a connection that stands, and nothing is left to send: only an answer or the end of its time can come */
 	size_t body_sent, header_bytes;
 	int sent_times;  /* on one connection after the other */
+	bool ever_sent;  /* in any of the tries */
 	bool body_taken; /* on_body got bytes: no retry */
 	int failed;      /* error of a callback, below; 0: none */
 	struct err *err; /* its text, made when needed: a struct err is large and most tries have none */

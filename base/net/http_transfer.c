@@ -195,6 +195,7 @@ static int count_sending(void *context, char *peer, char *own, int peer_port, in
 	(void)peer_port;
 	(void)own_port;
 	t->response.resent = t->sent_times++ > 0;
+	t->ever_sent = true;
 	t->sent = t->body == NULL && t->body_fd <= 0 && !t->upgrade && !t->handshake;
 	return CURL_PREREQFUNC_OK;
 }
@@ -667,6 +668,9 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 		*ret_result = err_set(err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", t->label, t->max_body);
 	} else if (code != CURLE_OK) {
 		*ret_result = net_curl_err(code, t->detail, t->label, err);
+		/* Its time went by before there was a connection (http_was_sent). */
+		if (code == CURLE_OPERATION_TIMEDOUT && !t->ever_sent && err != NULL)
+			err->foreign = CURLE_COULDNT_CONNECT;
 	} else {
 		*ret_result = 0;
 	}

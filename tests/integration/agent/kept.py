@@ -173,6 +173,81 @@ def test_logs_that_could_not_be_sent_come_with_the_result():
         c.forge.calm()
 
 
+def loses_the_answer(c):
+    """The service has the result, no answer says so, and none does until the renewals hear that the job is over."""
+    c.forge.fault("completejob", times=1, drop="after")
+    c.forge.fault("completejob", times=-1, status=503)
+
+
+def test_what_the_service_took_is_no_lost_result_though_no_answer_said_so():
+    with Case() as c:
+        agent = started(c)
+        c.forge.fault("completejob", times=1, drop="after")
+        sha = c.forge.push()
+        agent.says("Job build completed with result: Succeeded")
+        assert len(completions(c)) == 2 and not unsent(c)
+        loses_the_answer(c)
+        c.forge.push()
+        agent.says("the lease of job 'build' is lost")
+        c.forge.no_faults()
+        agent.says("Job build completed with result: Succeeded", count=2)
+        until("nothing is kept", lambda: not unsent(c))
+        assert "Abandoned" not in agent.text() and "dropped" not in agent.text(), agent.text()
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
+        assert agent.stop() == 0
+        c.forge.calm()
+
+
+def test_a_worker_that_is_killed_after_the_service_took_its_result_has_not_lost_it():
+    with Case() as c:
+        agent = started(c, DAVIT_PACE_PERCENT="100")
+        loses_the_answer(c)
+        sha = c.forge.push()
+        until("the service has it, and another try", lambda: len(completions(c)) > 1)
+        (worker,) = agent.workers()
+        c.forge.no_faults()
+        os.kill(worker, signal.SIGKILL)
+        agent.says("Job build completed with result: Succeeded")
+        assert not unsent(c) and "dropped" not in agent.text(), agent.text()
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
+        assert agent.stop() == 0
+        c.forge.calm()
+
+
+def test_an_end_by_the_listener_whose_answer_was_lost_is_that_end():
+    with Case() as c:
+        agent = started(c)
+        mark = c.root / "runs"
+        sha = c.forge.push(HELLO.replace("echo hello", f"touch {mark}; exec sleep 600"))
+        until("the step runs", mark.exists)
+        loses_the_answer(c)
+        (worker,) = agent.workers()
+        os.kill(worker, signal.SIGKILL)
+        agent.says("the lease of job 'build' is lost")
+        c.forge.no_faults()
+        agent.says("Job build completed with result: Failed")
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["failure"]
+        assert agent.stop() == 0
+        c.forge.calm()
+
+
+def test_a_job_that_ended_well_beside_a_new_agent_is_not_told_as_failed():
+    with Case() as c:
+        agent = started(c)
+        mark = c.root / "go"
+        sha = c.forge.push(WAITS.replace("MARK", str(mark)))
+        c.forge.begun(sha)
+        agent.says("Running job")
+        until("the step runs", lambda: "begun" in str(c.forge.jobs(sha)))
+        agent.kill()
+        agent.start().listening(count=2)
+        mark.touch()
+        agent.says("Job build is over; the service alone knows its result")
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
+        assert "result: Failed" not in agent.text() and "404" not in agent.text(), agent.text()
+        assert agent.stop() == 0
+
+
 def delivered(c, file):
     done = subprocess.run([DAVIT, "worker", "deliver", str(c.agent.root), file.name], env=c.agent.env, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stderr

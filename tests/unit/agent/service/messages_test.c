@@ -3,6 +3,8 @@
 #include "agent/service/broker.h"
 #include "agent/service/runservice.h"
 
+#include <curl/curl.h>
+
 static int read_text(const char *text, struct broker_message *m, struct err *err)
 {
 	return broker_message_read(text, strlen(text), m, err);
@@ -304,15 +306,37 @@ static void an_answer_to_the_end_of_a_job_says_whether_it_is_tried_again(void **
 		struct http_response response = {.status = rows[i].status, .body = STR_INIT(1000)};
 		struct err err = ERR_INIT;
 		str_append(&response.body, rows[i].body);
-		assert_int_equal(runservice_completed(&job, 0, &response, NULL, &err), rows[i].end);
+		bool taken = false;
+		assert_int_equal(runservice_completed(&job, 0, &response, NULL, &taken, &err), rows[i].end);
+		assert_int_equal(taken, rows[i].status == 500);
 		assert_int_equal(err.code == 0, rows[i].end == RUNSERVICE_SENT);
+		/* After a try whose answer was lost, a job that is over has that end. */
+		err_clear(&err);
+		taken = true;
+		assert_int_equal(runservice_completed(&job, 0, &response, NULL, &taken, &err),
+		                 rows[i].end == RUNSERVICE_GONE ? RUNSERVICE_SENT : rows[i].end);
+		assert_true(taken);
 		http_response_done(&response);
 	}
-	struct err lost = ERR_INIT, err = ERR_INIT;
-	err_set(&lost, ERR_NETWORK, "no route");
-	struct http_response none = {0};
-	assert_int_equal(runservice_completed(&job, ERR_NETWORK, &none, &lost, &err), RUNSERVICE_LATER);
-	assert_int_equal(err.code, ERR_NETWORK);
+	static const struct {
+		long how;
+		bool taken;
+	} lost[] = {{CURLE_COULDNT_CONNECT, false},
+	            {CURLE_COULDNT_RESOLVE_HOST, false},
+	            {CURLE_GOT_NOTHING, true},
+	            {CURLE_RECV_ERROR, true},
+	            {CURLE_OPERATION_TIMEDOUT, true}};
+	for (size_t i = 0; i < ARRAY_SIZE(lost); i++) {
+		struct err failure = ERR_INIT, err = ERR_INIT;
+		struct http_response none = {0};
+		bool taken = false;
+		err_set(&failure, ERR_NETWORK, "no route");
+		failure.foreign = lost[i].how;
+		assert_int_equal(runservice_completed(&job, ERR_NETWORK, &none, &failure, &taken, &err),
+		                 RUNSERVICE_LATER);
+		assert_int_equal(err.code, ERR_NETWORK);
+		assert_int_equal(taken, lost[i].taken);
+	}
 }
 
 static void what_is_refused_is_told_with_less(void **state)
