@@ -149,12 +149,9 @@ static void take_depth(struct deciding *d, const char *name, const char *text)
 	pass(d, name, text);
 }
 
-/* The depth 0 brings all of them. */
 static void take_tags(struct deciding *d, const char *name, const char *text)
 {
-	const char *depth = text_of(d, "fetch-depth");
-	if (is_true(text) && (depth == NULL || strcmp(depth, "0") != 0))
-		refuse(d, name, "is not carried out here");
+	pass(d, name, is_true(text) ? "true" : "false");
 }
 
 static void take_server(struct deciding *d, const char *name, const char *text)

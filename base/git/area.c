@@ -14,6 +14,7 @@
 #include "base/git/git_priv.h"
 #include "base/git/large.h"
 #include "base/git/mend.h"
+#include "base/git/tags.h"
 
 int git_area_error(struct err *err, int code, const char *what)
 {
@@ -430,8 +431,9 @@ int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
 	return err_hint(err, r, "`ref:` is a branch, a tag of a commit, or a commit id of 40 digits");
 }
 
-static int checkout(struct git_area *a, const struct git_wanted *want, bool all, bool clean, struct wait *wait,
-                    struct git_area_result *ret, struct err *err)
+/* tags: NULL: those that are here stay. */
+static int checkout(struct git_area *a, const struct git_wanted *want, const struct git_tags *tags,
+                    const struct git_wish *wish, struct wait *wait, struct git_area_result *ret, struct err *err)
 {
 	git_oid id;
 	git_commit *object _cleanup_(commit_freep) = NULL;
@@ -440,10 +442,13 @@ static int checkout(struct git_area *a, const struct git_wanted *want, bool all,
 		r = git_commit_lookup(&object, a->repo, &id);
 	if (r != 0)
 		return git_area_error(err, r, "read the commit");
-	r = git_area_write_tree(a, object, clean, wait, ret, err);
+	r = git_area_write_tree(a, object, wish->clean, wait, ret, err);
 	if (r < 0)
 		return err_wrap(err, r, "write the files of %.12s", want->commit);
-	r = set_references(a, want, all, err);
+	if (tags != NULL)
+		r = git_tags_set(a, tags, err);
+	if (r >= 0)
+		r = set_references(a, want, wish->depth == 0, err);
 	if (r < 0)
 		return r;
 	unlinkat(a->git, mark, 0);
@@ -452,34 +457,39 @@ static int checkout(struct git_area *a, const struct git_wanted *want, bool all,
 }
 
 /* ret_broken: the failure may be caused by the kept files. */
-static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
-                 bool clean, struct git_area_result *ret, bool *ret_broken, struct err *err)
+static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want,
+                 const struct git_wish *wish, struct git_area_result *ret, bool *ret_broken, struct err *err)
 {
 	int64_t start = clock_mono_ms();
-	int r = 0;
+	struct git_tags tags _cleanup_(git_tags_done) = {.items = NULL};
+	bool lists = wish->tags && wish->depth > 0;
+	*ret_broken = false;
+	int r = lists ? git_tags_list(remote, &tags, err) : 0;
+	if (r < 0)
+		return r;
 	/* All of history includes all branches and tags, and those may have moved. */
-	if (depth == 0 || !git_area_is_deep(a, want, depth))
-		r = git_area_fetch(a, remote, want, depth, err);
+	if (wish->depth == 0 || !git_area_is_deep(a, want, &tags, wish->depth))
+		r = git_area_fetch(a, remote, want, &tags, wish->depth, err);
 	*ret_broken = r == ERR_IO || r == ERR_PROTOCOL;
 	if (r < 0)
 		return r;
 	r = git_area_peel(a, want, err);
 	int64_t fetch_ms = clock_mono_ms() - start;
 	if (r >= 0)
-		r = checkout(a, want, depth == 0, clean, remote->wait, ret, err);
+		r = checkout(a, want, lists ? &tags : NULL, wish, remote->wait, ret, err);
 	ret->fetch_ms = fetch_ms;
 	*ret_broken = r == ERR_IO || r == ERR_NOT_FOUND;
 	return r;
 }
 
-int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
-                   bool clean, struct git_area_result *ret, struct err *err)
+int git_area_bring_as(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want,
+                      const struct git_wish *wish, struct git_area_result *ret, struct err *err)
 {
 	struct err why = ERR_INIT;
 	char line[1024];
 	bool broken = false, kept = a->kept;
 	git_large_begin();
-	int r = bring(a, remote, want, depth, clean, ret, &broken, &why);
+	int r = bring(a, remote, want, wish, ret, &broken, &why);
 	if (r < 0 && kept && broken) {
 		log_debug("git", "%s: %s: .git is recreated", a->path, err_line(&why, line, sizeof(line)));
 		err_clear(&why);
@@ -487,7 +497,7 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 		if (r >= 0)
 			unlinkat(a->git, "index", 0);
 		if (r >= 0)
-			r = bring(a, remote, want, depth, clean, ret, &broken, &why);
+			r = bring(a, remote, want, wish, ret, &broken, &why);
 		a->renewed = true;
 	}
 	git_large_end();
@@ -495,6 +505,13 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 	if (r < 0 && err != NULL)
 		*err = why;
 	return r;
+}
+
+int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
+                   bool clean, struct git_area_result *ret, struct err *err)
+{
+	struct git_wish wish = {.depth = depth, .clean = clean};
+	return git_area_bring_as(a, remote, want, &wish, ret, err);
 }
 
 void git_area_free(struct git_area *a)

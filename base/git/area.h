@@ -34,5 +34,13 @@ struct git_area_result {
  * want->commit is corrected if want was the id of a tag's object. A failure caused by a kept area is retried once in a new one. */
 int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
                    bool clean, struct git_area_result *ret, struct err *err);
+/* The same, with more to wish for. */
+struct git_wish {
+	int depth;  /* as above */
+	bool clean; /* as above */
+	bool tags;  /* all tags too, each as deep; what the server does not have of them is removed here */
+};
+int git_area_bring_as(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want,
+                      const struct git_wish *wish, struct git_area_result *ret, struct err *err);
 void git_area_free(struct git_area *a);
 void git_area_freep(struct git_area **a);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/git/git_priv.h"
+#include "base/git/tags.h"
 #include "base/git/transport_v0.h"
 
 static const char PEELED[] = "^{}"; /* "refs/tags/v1^{}" stands at the commit, "refs/tags/v1" at the tag object */
@@ -36,17 +37,38 @@ static bool is_named(const git_remote_head *head, const char *name, bool *ret_pe
 	return strncmp(head->name, name, len) == 0 && (head->name[len] == '\0' || *ret_peeled);
 }
 
+static int list(struct git_http *h, git_remote **ret, const git_remote_head *const **ret_heads, size_t *ret_count,
+                struct err *err)
+{
+	const git_remote_head **heads;
+	git_area_library();
+	int r = connect(h, NULL, ret, err);
+	if (r >= 0 && (r = git_remote_ls(&heads, ret_count, *ret)) != 0)
+		return git_http_error(h, r, "list the references of the git server", err);
+	*ret_heads = (const git_remote_head *const *)heads;
+	return r;
+}
+
+int git_v0_tags(const struct git_remote_access *remote, struct git_tags *ret, struct err *err)
+{
+	struct git_http h = {.remote = remote};
+	git_remote *origin _cleanup_(remote_freep) = NULL;
+	const git_remote_head *const *heads;
+	size_t count = 0;
+	int r = list(&h, &origin, &heads, &count, err);
+	for (size_t i = 0; r >= 0 && i < count; i++)
+		r = git_tags_add(ret, heads[i]->name, &heads[i]->oid, err);
+	return r;
+}
+
 int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                    struct err *err)
 {
 	struct git_http h = {.remote = remote};
 	git_remote *origin _cleanup_(remote_freep) = NULL;
-	const git_remote_head **heads;
+	const git_remote_head *const *heads;
 	size_t count;
-	git_area_library();
-	int r = connect(&h, NULL, &origin, err);
-	if (r >= 0 && (r = git_remote_ls(&heads, &count, origin)) != 0)
-		r = git_http_error(&h, r, "list the references of the git server", err);
+	int r = list(&h, &origin, &heads, &count, err);
 	if (r < 0)
 		return err_wrap(err, r, "look for '%s'", names[0]);
 	for (size_t n = 0; names[n] != NULL; n++) {
@@ -108,7 +130,7 @@ static char *spec_for(const git_remote_head *const *heads, size_t count, const c
 	return NULL;
 }
 
-static int download(struct git_http *h, git_remote *origin, const char *commit, bool all, struct err *err)
+static int download(struct git_http *h, git_remote *origin, const char *commit, bool all, bool tags, struct err *err)
 {
 	const git_remote_head **heads;
 	size_t count, n = 0;
@@ -120,10 +142,10 @@ static int download(struct git_http *h, git_remote *origin, const char *commit, 
 	_cleanup_free_ char *one = spec_for(heads, count, commit);
 	if (one != NULL)
 		specs[n++] = one;
-	if (one == NULL || all) {
+	if (one == NULL || all)
 		specs[n++] = (char *)(uintptr_t) "+refs/heads/*:refs/remotes/origin/*";
+	if (one == NULL || all || tags)
 		specs[n++] = (char *)(uintptr_t) "+refs/tags/*:refs/tags/*";
-	}
 	git_strarray list = {specs, n};
 	git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
 	git_http_init(h, h->remote, &options.callbacks);
@@ -136,7 +158,7 @@ static int download(struct git_http *h, git_remote *origin, const char *commit, 
 }
 
 int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
-                 struct err *err)
+                 bool tags, struct err *err)
 {
 	struct git_http h = {.remote = remote};
 	git_remote *origin _cleanup_(remote_freep) = NULL;
@@ -145,7 +167,7 @@ int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, con
 	if (r >= 0 && shallow)
 		r = forget_references(a, err);
 	if (r >= 0)
-		r = download(&h, origin, want->object, all, err);
+		r = download(&h, origin, want->object, all, tags, err);
 	if (r >= 0 && shallow)
 		r = git_area_deepened(a, err);
 	if (r < 0)

@@ -4,9 +4,13 @@
 #pragma once
 #include "base/git/area.h"
 
+struct git_tags;
+
 /* Like git_wire_resolve. */
 int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                    struct err *err);
-/* all: every branch and tag. ERR_NOT_FOUND: none of them holds the commit. */
+/* Like git_tags_list. */
+int git_v0_tags(const struct git_remote_access *remote, struct git_tags *ret, struct err *err);
+/* all: every branch and tag; tags: every tag. ERR_NOT_FOUND: none of them holds the commit. */
 int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
-                 struct err *err);
+                 bool tags, struct err *err);

@@ -4,6 +4,8 @@
 #include "base/git/prewrite.h"
 #include <git2.h>
 
+struct git_tags;
+
 struct git_area {
 	git_repository *repo;
 	int root;   /* of the work tree */
@@ -32,11 +34,11 @@ void git_area_forget_files(struct git_area *a);
 /* True if the configuration asks for conversions, whatever the attributes say. */
 bool git_area_converts(git_repository *repo);
 bool git_area_has_object(const struct git_area *a, const char *id);
-/* True if the objects of want are here, at least depth commits deep. */
-bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int depth);
-/* Fetches want. May make a new .git (git_area_renew). */
-int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth,
-                   struct err *err);
+/* True if the objects of want and tags are here, at least depth commits deep. */
+bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, const struct git_tags *tags, int depth);
+/* Fetches want and the objects of tags. May make a new .git (git_area_renew). */
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
+                   const struct git_tags *tags, int depth, struct err *err);
 /* want->commit from want->object; ERR_INVALID if that is not a commit. */
 int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err);
 /* Replaces .git, except the index, by a new one; the files of the work tree stay. */

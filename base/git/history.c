@@ -6,6 +6,7 @@
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
 #include "base/git/git_priv.h"
+#include "base/git/tags.h"
 
 enum { SHALLOW_MAX = 4 << 20 };
 
@@ -154,6 +155,14 @@ static void ids_done(struct ids *s)
 	free(s->places);
 }
 
+static void level_add(struct level *l, struct ids *seen, const git_oid *id)
+{
+	if (!ids_add(seen, id))
+		return;
+	l->items = xgrow(l->items, &l->cap, l->count + 1, sizeof(*l->items));
+	l->items[l->count++] = *id;
+}
+
 /* The parents of one commit into the next level; false: history ends here though the commit has parents. */
 static bool add_parents(struct git_area *a, const git_oid *id, const struct ids *ends, struct ids *seen,
                         struct level *next)
@@ -161,27 +170,63 @@ static bool add_parents(struct git_area *a, const git_oid *id, const struct ids 
 	git_commit *commit _cleanup_(commit_freep) = NULL;
 	if (ids_has(ends, id) || git_commit_lookup(&commit, a->repo, id) != 0)
 		return false;
-	for (unsigned i = 0; i < git_commit_parentcount(commit); i++) {
-		const git_oid *parent = git_commit_parent_id(commit, i);
-		if (!ids_add(seen, parent))
-			continue;
-		next->items = xgrow(next->items, &next->cap, next->count + 1, sizeof(*next->items));
-		next->items[next->count++] = *parent;
+	for (unsigned i = 0; i < git_commit_parentcount(commit); i++)
+		level_add(next, seen, git_commit_parent_id(commit, i));
+	return true;
+}
+
+/* The commits of the tags into the first level. False: an object is missing. */
+static bool add_tags(struct git_area *a, const struct git_tags *tags, struct ids *seen, struct level *first)
+{
+	for (size_t i = 0; i < tags->count; i++) {
+		git_object *object = NULL, *commit = NULL;
+		int r = git_object_lookup(&object, a->repo, &tags->items[i].id, GIT_OBJECT_ANY);
+		if (r == 0 && git_object_peel(&commit, object, GIT_OBJECT_COMMIT) == 0)
+			level_add(first, seen, git_object_id(commit));
+		else if (r == 0 && git_object_type(object) == GIT_OBJECT_TAG)
+			r = git_object_peel(&commit, object, GIT_OBJECT_ANY);
+		git_object_free(commit);
+		git_object_free(object);
+		if (r != 0)
+			return false;
 	}
 	return true;
 }
 
-bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int depth)
+/* From level 1 on, as the server counts: by the shortest way from any of them. */
+static bool are_deep(struct git_area *a, struct level *now, const struct ids *ends, struct ids *seen, int depth)
+{
+	for (int d = 1; d < depth && now->count > 0; d++) {
+		struct level next = {0};
+		bool whole = true;
+		for (size_t i = 0; whole && i < now->count; i++)
+			whole = add_parents(a, &now->items[i], ends, seen, &next);
+		level_done(now);
+		*now = next;
+		if (!whole)
+			return false;
+	}
+	/* The last level's own commits must be here too. */
+	for (size_t i = 0; i < now->count; i++) {
+		git_commit *commit _cleanup_(commit_freep) = NULL;
+		if (git_commit_lookup(&commit, a->repo, &now->items[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, const struct git_tags *tags, int depth)
 {
 	struct strv shallow _cleanup_(strv_done) = {0};
 	struct ids seen _cleanup_(ids_done) = {0}, ends _cleanup_(ids_done) = {0};
-	struct level now _cleanup_(level_done) = {0};
+	struct level first _cleanup_(level_done) = {0};
 	git_oid id;
 	if (!git_area_has_object(a, want->object) || git_oid_fromstr(&id, want->commit) != 0)
 		return false;
+	bool has = git_area_has(a, want->commit);
 	/* A tag of something else is here: reported to the caller. */
-	if (!git_area_has(a, want->commit))
-		return strcmp(want->object, want->commit) != 0;
+	if (!has && strcmp(want->object, want->commit) == 0)
+		return false;
 	if (git_area_read_shallow(a, &shallow, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < shallow.count; i++) {
@@ -189,24 +234,7 @@ bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, int dep
 		if (git_oid_fromstr(&end, shallow.items[i]) == 0)
 			ids_add(&ends, &end);
 	}
-	ids_add(&seen, &id);
-	now.items = xmemdup(&id, sizeof(id));
-	now.count = now.cap = 1;
-	for (int d = 1; d < depth && now.count > 0; d++) {
-		struct level next = {0};
-		bool whole = true;
-		for (size_t i = 0; whole && i < now.count; i++)
-			whole = add_parents(a, &now.items[i], &ends, &seen, &next);
-		level_done(&now);
-		now = next;
-		if (!whole)
-			return false;
-	}
-	/* The last level's own commits must be here too. */
-	for (size_t i = 0; i < now.count; i++) {
-		git_commit *commit _cleanup_(commit_freep) = NULL;
-		if (git_commit_lookup(&commit, a->repo, &now.items[i]) != 0)
-			return false;
-	}
-	return true;
+	if (has)
+		level_add(&first, &seen, &id);
+	return add_tags(a, tags, &seen, &first) && are_deep(a, &first, &ends, &seen, depth);
 }

@@ -3,8 +3,9 @@
 #include "base/sys/fs.h"
 #include "base/git/git_priv.h"
 #include "base/git/fetch_v0.h"
+#include "base/git/tags.h"
 
-enum { CHECK_EVERY = 16, SHALLOW_SENT_MAX = 1000 };
+enum { CHECK_EVERY = 16, SHALLOW_SENT_MAX = 50 * 1000 };
 
 struct receiving {
 	git_indexer *indexer;
@@ -14,6 +15,7 @@ struct receiving {
 	struct strv shallow;
 	struct strv unshallow;
 	struct strv former; /* .git/shallow before */
+	struct strv more;   /* further ids that are wanted */
 	size_t bytes;
 	unsigned progressed;
 	int stopped; /* by the deadline, a cancel or the tick; 0: not */
@@ -61,6 +63,7 @@ static void receiving_done(struct receiving *in)
 	strv_done(&in->shallow);
 	strv_done(&in->unshallow);
 	strv_done(&in->former);
+	strv_done(&in->more);
 }
 
 /* A work area that was never filled gets its files while the pack arrives. */
@@ -99,7 +102,7 @@ static int receive(struct receiving *in, const struct git_remote_access *remote,
 }
 
 static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
-                    int depth, struct err *err)
+                    const struct git_tags *tags, int depth, struct err *err)
 {
 	struct receiving in _cleanup_(receiving_done) = {.wait = remote->wait};
 	_cleanup_free_ char *packs = fs_join(a->git_path, "objects/pack");
@@ -116,10 +119,12 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 	r = git_area_read_shallow(a, &in.former, err);
 	if (r < 0)
 		return r;
+	git_tags_ids(tags, &in.more);
 	/* To get all of history, do not name a commit that lacks a part of it. */
 	bool names_have = a->head[0] && (depth > 0 ? in.former.count <= SHALLOW_SENT_MAX : in.former.count == 0);
 	struct git_fetch fetch = {
 		.want = want->object,
+		.more = &in.more,
 		.have = names_have ? a->head : NULL,
 		.shallow = &in.former,
 		.depth = depth,
@@ -152,29 +157,30 @@ int git_area_resolve(const struct git_remote_access *remote, const char *const *
 }
 
 /* libgit2 does not fetch a branch whose tip is here, however short its history. Into an empty database it fetches everything. */
-static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, bool all,
-                    struct err *err)
+static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
+                    const struct git_tags *tags, bool all, struct err *err)
 {
-	if (git_area_is_shallow(a) && (all || git_area_has_object(a, want->object))) {
+	bool more = all || tags->count > 0;
+	if (git_area_is_shallow(a) && (more || git_area_has_object(a, want->object))) {
 		int r = git_area_renew(a, err);
 		if (r < 0)
 			return r;
 	}
-	return git_v0_fetch(a, remote, want, all, err);
+	return git_v0_fetch(a, remote, want, all, tags->count > 0, err);
 }
 
-int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want, int depth,
-                   struct err *err)
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
+                   const struct git_tags *tags, int depth, struct err *err)
 {
-	int r = depth == 0 ? fetch_v0(a, remote, want, true, err) : fetch_v2(a, remote, want, depth, err);
+	int r = depth == 0 ? fetch_v0(a, remote, want, tags, true, err) : fetch_v2(a, remote, want, tags, depth, err);
 	if (depth == 0 && r == ERR_NOT_FOUND) {
 		/* No longer on a branch: fetched by its id. */
 		err_clear(err);
-		r = fetch_v2(a, remote, want, depth, err);
+		r = fetch_v2(a, remote, want, tags, depth, err);
 	} else if (r == ERR_UNSUPPORTED) {
 		log_debug("git", "%s: no fetch of a commit by protocol version 2, using version 0", remote->url);
 		err_clear(err);
-		r = fetch_v0(a, remote, want, false, err);
+		r = fetch_v0(a, remote, want, tags, false, err);
 	}
 	if (r >= 0 && !git_area_has_object(a, want->object))
 		r = err_set(err, ERR_PROTOCOL, "%s sent a pack without %.12s", remote->url, want->object);

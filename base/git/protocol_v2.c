@@ -1,10 +1,10 @@
-#include "base/git/protocol_v2.h"
+#include "base/git/wire_priv.h"
 #include "base/core/shown.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { PKT_MAX = 65520, REQUEST_MAX = 128 << 10, ERROR_TEXT_MAX = 2048 };
+enum { ERROR_TEXT_MAX = 2048 };
 
 static const char result_type[] = "application/x-git-upload-pack-result";
 
@@ -31,7 +31,7 @@ static int pkt_begin(struct pkt_reader *r, struct err *err)
 	r->header_len = 0;
 	if (length <= 2)
 		return r->on_line(r->context, (int)length, NULL, 0, err);
-	if (length < 4 || length > PKT_MAX)
+	if (length < 4 || length > GIT_WIRE_PKT_MAX)
 		return err_set(err, ERR_PROTOCOL, "the git server sent a packet line of length %zu", length);
 	r->left = length - 4;
 	r->in_line = true;
@@ -72,27 +72,21 @@ int pkt_feed(struct pkt_reader *r, const void *data, size_t len, struct err *err
 	return e;
 }
 
-static void pkt_line(struct str *out, const char *text)
+void git_wire_line(struct str *out, const char *text)
 {
 	str_appendf(out, "%04zx%s\n", strlen(text) + 5, text);
 }
 
-static void pkt_linef(struct str *out, const char *key, const char *value)
+void git_wire_linef(struct str *out, const char *key, const char *value)
 {
 	str_appendf(out, "%04zx%s%s\n", strlen(key) + strlen(value) + 5, key, value);
 }
 
 /* ---- one request ---- */
 
-struct exchange {
-	struct pkt_reader reader;
-	int result; /* of the reader; the transfer continues so that the status is seen first */
-	struct err err;
-};
-
 static int on_body(void *context, const void *data, size_t len, struct err *err)
 {
-	struct exchange *x = context;
+	struct git_exchange *x = context;
 	if (x->result >= 0)
 		x->result = pkt_feed(&x->reader, data, len, &x->err);
 	if (x->result == ERR_CANCELLED || x->result == ERR_TIMEOUT || x->result == ERR_LIMIT ||
@@ -146,8 +140,13 @@ int git_wire_no_name(const struct git_remote_access *remote, const char *name, s
 	return err_hint(err, r, "`ref:` is a branch, a tag, or a commit id of 40 digits");
 }
 
-static int post(const struct git_remote_access *remote, const struct str *body, int64_t timeout_ms, struct exchange *x,
-                struct err *err)
+void git_exchange_done(struct git_exchange *x)
+{
+	str_done(&x->reader.line);
+}
+
+int git_wire_post(const struct git_remote_access *remote, const struct str *body, int64_t timeout_ms,
+                  struct git_exchange *x, struct err *err)
 {
 	struct str url _cleanup_(str_done) = STR_INIT(4096);
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(16384);
@@ -216,6 +215,20 @@ static bool is_id(const char *text, size_t len)
 	return true;
 }
 
+int git_wire_ref(const char *data, size_t *len, size_t *bytes, struct err *err)
+{
+	*bytes += *len;
+	if (*bytes > GIT_REFS_MAX)
+		return err_set(err, ERR_LIMIT, "the git server lists more than %d bytes of references", GIT_REFS_MAX);
+	if (*len > 0 && data[*len - 1] == '\n')
+		--*len;
+	if (*len > 4 && memcmp(data, "ERR ", 4) == 0)
+		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)(*len - 4), data + 4);
+	if (*len < 42 || !is_id(data, *len) || data[40] != ' ')
+		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
+	return 0;
+}
+
 /* "ID NAME[ peeled:ID]" */
 static int on_ref(void *context, int kind, const char *data, size_t len, struct err *err)
 {
@@ -223,15 +236,9 @@ static int on_ref(void *context, int kind, const char *data, size_t len, struct 
 	refs->seen_any = true;
 	if (kind >= 0)
 		return 0;
-	refs->bytes += len;
-	if (refs->bytes > GIT_REFS_MAX)
-		return err_set(err, ERR_LIMIT, "the git server lists more than %d bytes of references", GIT_REFS_MAX);
-	if (len > 0 && data[len - 1] == '\n')
-		len--;
-	if (len > 4 && memcmp(data, "ERR ", 4) == 0)
-		return err_set(err, ERR_PROTOCOL, "the git server says: %.*s", (int)(len - 4), data + 4);
-	if (len < 42 || !is_id(data, len) || data[40] != ' ')
-		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
+	int r = git_wire_ref(data, &len, &refs->bytes, err);
+	if (r < 0)
+		return r;
 	_cleanup_free_ char *line = xstrndup(data + 41, len - 41);
 	char *attributes = strchr(line, ' ');
 	if (attributes != NULL)
@@ -246,16 +253,6 @@ static int on_ref(void *context, int kind, const char *data, size_t len, struct 
 	}
 	return 0;
 }
-
-static void exchange_done(struct exchange *x)
-{
-	str_done(&x->reader.line);
-}
-
-#define EXCHANGE_INIT(callback, ctx)                                                                                   \
-	{                                                                                                              \
-		.reader = {.line = STR_INIT(PKT_MAX), .on_line = (callback), .context = (ctx) }                        \
-	}
 
 void git_wanted_done(struct git_wanted *w)
 {
@@ -276,16 +273,16 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
                      struct err *err)
 {
 	struct refs refs = {.names = names, .best = -1};
-	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_ref, &refs);
-	struct str body _cleanup_(str_done) = STR_INIT(REQUEST_MAX);
-	pkt_line(&body, "command=ls-refs");
-	pkt_line(&body, "agent=davit/" DAVIT_VERSION);
+	struct git_exchange x _cleanup_(git_exchange_done) = GIT_EXCHANGE_INIT(on_ref, &refs);
+	struct str body _cleanup_(str_done) = STR_INIT(GIT_WIRE_REQUEST_MAX);
+	git_wire_line(&body, "command=ls-refs");
+	git_wire_line(&body, "agent=davit/" DAVIT_VERSION);
 	str_append(&body, "0001");
-	pkt_line(&body, "peel");
+	git_wire_line(&body, "peel");
 	for (size_t i = 0; names[i] != NULL; i++)
-		pkt_linef(&body, "ref-prefix ", names[i]);
+		git_wire_linef(&body, "ref-prefix ", names[i]);
 	str_append(&body, "0000");
-	int r = post(remote, &body, GIT_REFS_MS, &x, err);
+	int r = git_wire_post(remote, &body, GIT_REFS_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "look for '%s'", names[0]);
 	/* An empty list ends with a flush; version 0 does not understand the request and ends silently. */
@@ -390,28 +387,30 @@ static int on_fetch_line(void *context, int kind, const char *data, size_t len, 
 int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetch *fetch, struct err *err)
 {
 	struct fetching f = {.fetch = fetch};
-	struct exchange x _cleanup_(exchange_done) = EXCHANGE_INIT(on_fetch_line, &f);
-	struct str body _cleanup_(str_done) = STR_INIT(REQUEST_MAX);
-	pkt_line(&body, "command=fetch");
-	pkt_line(&body, "agent=davit/" DAVIT_VERSION);
+	struct git_exchange x _cleanup_(git_exchange_done) = GIT_EXCHANGE_INIT(on_fetch_line, &f);
+	struct str body _cleanup_(str_done) = STR_INIT(GIT_WIRE_REQUEST_MAX);
+	git_wire_line(&body, "command=fetch");
+	git_wire_line(&body, "agent=davit/" DAVIT_VERSION);
 	str_append(&body, "0001");
-	pkt_line(&body, "no-progress");
-	pkt_line(&body, "ofs-delta");
+	git_wire_line(&body, "no-progress");
+	git_wire_line(&body, "ofs-delta");
 	if (fetch->have != NULL)
-		pkt_line(&body, "thin-pack");
-	pkt_linef(&body, "want ", fetch->want);
+		git_wire_line(&body, "thin-pack");
+	git_wire_linef(&body, "want ", fetch->want);
+	for (size_t i = 0; fetch->more != NULL && i < fetch->more->count; i++)
+		git_wire_linef(&body, "want ", fetch->more->items[i]);
 	for (size_t i = 0; fetch->have != NULL && fetch->shallow != NULL && i < fetch->shallow->count; i++)
-		pkt_linef(&body, "shallow ", fetch->shallow->items[i]);
+		git_wire_linef(&body, "shallow ", fetch->shallow->items[i]);
 	if (fetch->depth > 0) {
 		char depth[32];
 		snprintf(depth, sizeof(depth), "deepen %d", fetch->depth);
-		pkt_line(&body, depth);
+		git_wire_line(&body, depth);
 	}
 	if (fetch->have != NULL)
-		pkt_linef(&body, "have ", fetch->have);
-	pkt_line(&body, "done");
+		git_wire_linef(&body, "have ", fetch->have);
+	git_wire_line(&body, "done");
 	str_append(&body, "0000");
-	int r = post(remote, &body, GIT_FETCH_MS, &x, err);
+	int r = git_wire_post(remote, &body, GIT_FETCH_MS, &x, err);
 	if (r < 0)
 		return err_wrap(err, r, "fetch %.12s", fetch->want);
 	/* Version 0 does not understand the request and ends silently. */

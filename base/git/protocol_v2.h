@@ -39,6 +39,7 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
 
 struct git_fetch {
 	const char *want;           /* id of a commit or of a tag's object */
+	const struct strv *more;    /* ids of further objects, or NULL */
 	const char *have;           /* a commit whose objects are here (thin pack against it), or NULL */
 	const struct strv *shallow; /* with have: the commits at which the history that is here ends; NULL: none */
 	int depth;                  /* 0: all history */

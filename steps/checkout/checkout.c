@@ -198,6 +198,7 @@ static int run(struct checkout *k, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
 	struct git_area_result result = {0};
+	struct git_wish wish = {.depth = (int)k->in->fetch_depth, .clean = k->in->clean, .tags = k->in->fetch_tags};
 	int64_t start = clock_mono_ms();
 	int r = prepare(k, err);
 	if (r >= 0)
@@ -206,7 +207,7 @@ static int run(struct checkout *k, struct err *err)
 		r = git_area_open(k->c->deployment->source_root, given(k->in->path) ? k->in->path : ".",
 		                  str_peek(&k->url), k->in->clean, &area, err);
 	if (r >= 0)
-		r = git_area_bring(area, &k->remote, &k->want, (int)k->in->fetch_depth, k->in->clean, &result, err);
+		r = git_area_bring_as(area, &k->remote, &k->want, &wish, &result, err);
 	if (r < 0)
 		return r;
 	tell(k, &result, clock_mono_ms() - start);

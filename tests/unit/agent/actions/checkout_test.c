@@ -51,7 +51,8 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s}", "clean", "FALSE"), "clean", "false");
 	GIVES(&push, 4, json_pack("{s:s}", "clean", ""), "clean", "true");
 	GIVES(&push, 4, json_pack("{s:s}", "fetch-depth", "0"), "fetch-depth", "0");
-	GIVES(&push, 4, json_pack("{s:s,s:s}", "fetch-depth", "0", "fetch-tags", "true"), "fetch-tags", "(none)");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "fetch-depth", "0", "fetch-tags", "True"), "fetch-tags", "true");
+	GIVES(&push, 4, json_pack("{s:s}", "fetch-tags", "yes"), "fetch-tags", "false");
 	GIVES(&push, 4, json_pack("{s:s}", "github-server-url", "https://GitHub.com/"), "server", "(none)");
 	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "false", "submodules", "no", "sparse-checkout", " \n"), "lfs",
 	      "(none)");
@@ -61,15 +62,23 @@ static void what_is_not_carried_out_is_named(void **state)
 {
 	(void)state;
 	static const char *const asks[][2] = {
-		{"lfs", "TRUE"},         {"submodules", "recursive"},
-		{"fetch-tags", "true"},  {"sparse-checkout", "docs"},
-		{"filter", "blob:none"}, {"ssh-key", "k"},
-		{"token", ""},           {"clean", "yes"},
-		{"fetch-depth", "-1"},   {"fetch-depth", "1.5"},
-		{"ref", "refs/heads/*"}, {"ref", "REFS/heads/main"},
-		{"ref", "main~1"},       {"repository", "octo"},
-		{"repository", "a/b/c"}, {"github-server-url", "https://github.com.example"},
-		{"depth", "1"},          {"allow-unsafe-pr-checkout", "true"},
+		{"lfs", "TRUE"},
+		{"submodules", "recursive"},
+		{"sparse-checkout", "docs"},
+		{"filter", "blob:none"},
+		{"ssh-key", "k"},
+		{"token", ""},
+		{"clean", "yes"},
+		{"fetch-depth", "-1"},
+		{"fetch-depth", "1.5"},
+		{"ref", "refs/heads/*"},
+		{"ref", "REFS/heads/main"},
+		{"ref", "main~1"},
+		{"repository", "octo"},
+		{"repository", "a/b/c"},
+		{"github-server-url", "https://github.com.example"},
+		{"depth", "1"},
+		{"allow-unsafe-pr-checkout", "true"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(asks); i++) {
 		_cleanup_free_ char *why = member(&push, 4, json_pack("{s:s}", asks[i][0], asks[i][1]), "-");
