@@ -9,7 +9,7 @@ build="ca-certificates gcc libc6-dev cmake ninja-build patch pkg-config python3 
 run="$build openssh-server openssh-client git procps openssl"
 stack="$run nginx-light postgresql-15 python3-psycopg2 busybox-static iptables iproute2 util-linux mount"
 test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo json-schema-test-suite
- e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh"
+ e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh git-lfs"
 test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
 pipeline="$run gh busybox-static"
 static="ca-certificates gcc libc6-dev cmake ninja-build make patch perl pkg-config python3 tcl bison flex bzip2 xz-utils dpkg-dev git curl lld"

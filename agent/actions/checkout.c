@@ -84,10 +84,9 @@ static void take_unless_given(struct deciding *d, const char *name, const char *
 		refuse(d, name, "is not carried out here");
 }
 
-static void take_unless_true(struct deciding *d, const char *name, const char *text)
+static void take_truth(struct deciding *d, const char *name, const char *text)
 {
-	if (is_true(text))
-		refuse(d, name, "is not carried out here");
+	pass(d, name, is_true(text) ? "true" : "false");
 }
 
 static void take_submodules(struct deciding *d, const char *name, const char *text)
@@ -195,7 +194,7 @@ static const struct {
 	{"sparse-checkout-cone-mode", take_dropped}, /* without the one before it says nothing */
 	{"filter", take_unless_given},
 	{"submodules", take_submodules},
-	{"lfs", take_unless_true},
+	{"lfs", take_truth},
 	{"ssh-key", take_unless_given},
 	{"ssh-known-hosts", take_dropped}, /* without a key these three say nothing */
 	{"ssh-strict", take_dropped},

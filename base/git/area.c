@@ -289,6 +289,11 @@ int git_area_renew(struct git_area *a, struct err *err)
 	return r < 0 ? err_wrap(err, r, "recreate the work area") : 0;
 }
 
+void git_area_want_lfs(struct git_area *a, void (*report)(void *context, const char *fmt, ...), void *context)
+{
+	a->lfs = (struct git_area_lfs){true, report, context};
+}
+
 const char *git_area_head(const struct git_area *a)
 {
 	return a->head;
@@ -488,6 +493,7 @@ int git_area_bring_as(struct git_area *a, const struct git_remote_access *remote
 	struct err why = ERR_INIT;
 	char line[1024];
 	bool broken = false, kept = a->kept;
+	a->remote = remote;
 	git_large_begin();
 	int r = bring(a, remote, want, wish, ret, &broken, &why);
 	if (r < 0 && kept && broken) {

@@ -21,8 +21,15 @@ bool git_area_has(const struct git_area *a, const char *commit);
 int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                      struct err *err);
 
+/* Before git_area_bring: files of Git LFS get their contents, and git-lfs finds the area as `git lfs install --local` leaves it, but for its hooks, which
+ * it adds with its first work. report: lines for the log; may be NULL. */
+void git_area_want_lfs(struct git_area *a, void (*report)(void *context, const char *fmt, ...) _printf_(2, 3),
+                       void *context);
+
 struct git_area_result {
 	size_t files, written, removed, lfs_pointers, submodules, unencoded;
+	size_t lfs_files, lfs_fetched; /* written from contents of LFS; contents that were downloaded for them */
+	uint64_t lfs_bytes;            /* of the latter */
 	int64_t fetch_ms;
 	bool renewed; /* the kept area could not be used */
 };

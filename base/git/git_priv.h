@@ -6,6 +6,12 @@
 
 struct git_tags;
 
+struct git_area_lfs {
+	bool wanted;
+	void (*report)(void *context, const char *fmt, ...) _printf_(2, 3);
+	void *context;
+};
+
 struct git_area {
 	git_repository *repo;
 	int root;   /* of the work tree */
@@ -17,6 +23,8 @@ struct git_area {
 	bool renewed; /* it existed, but could not be used */
 	char head[GIT_HEX];
 	struct git_early *early; /* of the fetch before the checkout; NULL: none */
+	struct git_area_lfs lfs;
+	const struct git_remote_access *remote; /* of the call that is under way */
 };
 
 /* Before the first call of libgit2. */

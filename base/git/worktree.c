@@ -20,11 +20,13 @@
 #include "base/git/convert.h"
 #include "base/git/files.h"
 #include "base/git/large.h"
+#include "base/git/lfs.h"
+#include "base/git/lfs_store.h"
 
-enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64, LFS_POINTER_MAX = 1024 };
+enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64 };
 
 struct written { /* stat data of a file, for the index */
-	bool present, is_new;
+	bool present, is_new, lockable;
 	struct stat st;
 };
 
@@ -40,7 +42,8 @@ struct worktree {
 	struct wait *wait;
 	int root;
 	struct git_area_result *result;
-	atomic_size_t next, lfs, files, unencoded;
+	struct git_lfs *lfs; /* NULL: pointers stay */
+	atomic_size_t next, pointers, files, unencoded;
 	atomic_int failed;
 	struct err err;
 	pthread_mutex_t err_lock;
@@ -222,6 +225,38 @@ static int write_large(struct writer *t, const git_index_entry *e, size_t size, 
 	return r;
 }
 
+/* A content is written as it is: git converts the pointer in its place. To git a file that is not older than the index by a second may have changed since, and it
+ * would compare, for which it needs git-lfs. */
+static int write_lfs(struct writer *t, const git_index_entry *e, const struct lfs_file *file, struct stat *ret,
+                     struct err *err)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {0}};
+	int fd _cleanup_close_ = git_files_open(&t->files, e->path, e->mode, err);
+	if (fd < 0)
+		return fd;
+	int r = lfs_store_copy(t->w->area->git, &file->pointer, fd, t->w->wait, err);
+	if (r < 0)
+		return err_wrap(err, r, "write %s", e->path);
+	clock_gettime(CLOCK_REALTIME_COARSE, &times[1]);
+	times[1].tv_sec--;
+	if (futimens(fd, times) != 0 || fstat(fd, ret) != 0)
+		return err_errno(err, errno, "set the time of %s", e->path);
+	return 0;
+}
+
+/* As git-lfs has files that are to be locked before they are changed. */
+static int make_read_only(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
+{
+	const char *name;
+	int r = git_files_parent(&t->files, e->path, &name, err);
+	if (r < 0)
+		return r;
+	int fd _cleanup_close_ = openat(t->files.dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fchmod(fd, ret->st_mode & 0555) != 0 || fstat(fd, ret) != 0)
+		return err_errno(err, errno, "set the mode of %s", e->path);
+	return 0;
+}
+
 static int check_size(struct writer *t, const git_index_entry *e, struct stat *ret, struct err *err)
 {
 	size_t size;
@@ -252,7 +287,7 @@ static int write_blob(struct writer *t, const git_index_entry *e, struct stat *r
 	content.len = (size_t)git_blob_rawsize(blob);
 	if (e->mode != GIT_FILEMODE_LINK) {
 		if (git_area_is_lfs_pointer(content.data, content.len))
-			atomic_fetch_add(&t->w->lfs, 1);
+			atomic_fetch_add(&t->w->pointers, 1);
 		struct git_conversion conversion _cleanup_(git_conversion_done) = {0};
 		if (t->w->filters)
 			r = git_conversion_find(t->repo, &t->w->commit, blob, e->path, &conversion, err);
@@ -289,7 +324,10 @@ static int write_entry(struct writer *t, size_t position, struct err *err)
 	}
 	if (e->mode == GIT_FILEMODE_COMMIT)
 		return make_submodule(t, e, err);
-	int r = write_blob(t, e, &written->st, err);
+	const struct lfs_file *file = t->w->lfs != NULL ? git_lfs_file(t->w->lfs, position) : NULL;
+	int r = file != NULL ? write_lfs(t, e, file, &written->st, err) : write_blob(t, e, &written->st, err);
+	if (r >= 0 && written->lockable)
+		r = make_read_only(t, e, &written->st, err);
 	written->is_new = r >= 0;
 	atomic_fetch_add(&t->w->files, 1);
 	return r;
@@ -393,10 +431,32 @@ static void take_early(struct worktree *w)
 		if (e->mode != files[i].mode || !git_oid_equal(&e->id, &files[i].id))
 			continue;
 		w->written[position] = (struct written){.present = true, .is_new = true, .st = files[i].st};
-		atomic_fetch_add(&w->lfs, files[i].lfs_pointer);
+		atomic_fetch_add(&w->pointers, files[i].lfs_pointer);
 		atomic_fetch_add(&w->files, 1);
 	}
 	git_early_free(TAKE(w->area->early));
+}
+
+/* The contents that are missing. A pointer that an earlier job left is not what is wanted, though the index knows it as unchanged. */
+static int bring_lfs(struct worktree *w, struct err *err)
+{
+	size_t position;
+	struct lfs_file file;
+	const git_oid *config = git_index_find(&position, w->index, ".lfsconfig") == 0
+	                                ? &git_index_get_byindex(w->index, position)->id
+	                                : NULL;
+	int r = git_lfs_new(w->area, &w->commit, config, &w->lfs, err);
+	for (size_t i = 0; r >= 0 && w->filters && i < w->count; i++) {
+		const git_index_entry *e = git_index_get_byindex(w->index, i);
+		r = git_lfs_look(w->lfs, e, &file, &w->written[i].lockable, err);
+		bool is_content = e->file_size == (uint32_t)file.pointer.size && e->file_size != file.pointer_size;
+		if (r <= 0 || (w->written[i].present && is_content))
+			continue;
+		w->written[i].present = false;
+		file.position = i;
+		git_lfs_want(w->lfs, &file, e->path);
+	}
+	return r < 0 ? r : git_lfs_download(w->lfs, w->area->remote, err);
 }
 
 static int update_index(struct worktree *w, struct err *err)
@@ -449,6 +509,7 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 
 static void worktree_done(struct worktree *w)
 {
+	git_lfs_free(w->lfs);
 	git_index_free(w->index);
 	free(w->written);
 	strv_done(&w->former);
@@ -474,6 +535,8 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 	w.filters = needs_filters(&w);
 	take_early(&w);
 	r = walk(&w, openat(w.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), &path, 0, err);
+	if (r >= 0 && a->lfs.wanted)
+		r = bring_lfs(&w, err);
 	if (r < 0)
 		return r;
 	size_t missing = 0;
@@ -482,11 +545,13 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 		ret->submodules += git_index_get_byindex(w.index, i)->mode == GIT_FILEMODE_COMMIT;
 	}
 	r = write_all(&w, missing, err);
+	if (w.lfs != NULL)
+		git_lfs_count(w.lfs, ret);
 	if (r >= 0)
 		r = update_index(&w, err);
 	ret->files = w.count;
 	ret->written = atomic_load(&w.files);
-	ret->lfs_pointers = atomic_load(&w.lfs);
+	ret->lfs_pointers = atomic_load(&w.pointers);
 	ret->unencoded = atomic_load(&w.unencoded);
 	return r;
 }

@@ -1,4 +1,5 @@
 #include "base/net/http_priv.h"
+#include "base/net/net.h"
 #include "base/core/clock.h"
 #include "base/core/rand.h"
 
@@ -538,24 +539,6 @@ static bool may_try_again(struct http_transfer *t, CURLcode code)
 	return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505);
 }
 
-static bool same_origin(const char *a, const char *b)
-{
-	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
-	CURLU *one = curl_url(), *other = curl_url();
-	bool same = one != NULL && other != NULL && curl_url_set(one, CURLUPART_URL, a, 0) == CURLUE_OK &&
-	            curl_url_set(other, CURLUPART_URL, b, 0) == CURLUE_OK;
-	for (size_t i = 0; same && i < ARRAY_SIZE(parts); i++) {
-		char *x = NULL, *y = NULL;
-		same = curl_url_get(one, parts[i], &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-		       curl_url_get(other, parts[i], &y, CURLU_DEFAULT_PORT) == CURLUE_OK && strcasecmp(x, y) == 0;
-		curl_free(x);
-		curl_free(y);
-	}
-	curl_url_cleanup(one);
-	curl_url_cleanup(other);
-	return same;
-}
-
 /* Drops the caller's headers for another server: any of them may carry a secret. */
 static void drop_own_headers(struct http_transfer *t, bool has_body)
 {
@@ -593,7 +576,7 @@ static bool follow_redirect(struct http_transfer *t, const char *to, struct err 
 		t->method = xstrdup("GET");
 		drop_body(t);
 	}
-	if (!same_origin(t->url, to))
+	if (!net_same_origin(t->url, to))
 		drop_own_headers(t, t->body != NULL || t->body_fd > 0);
 	free(t->url);
 	t->url = xstrdup(to);

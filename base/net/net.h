@@ -13,6 +13,8 @@ void net_close(struct net_conn *c);
 void net_closep(struct net_conn **c);
 /* "localhost", 127.0.0.0/8 or ::1 (in brackets or not): what is said there stays on this machine. A name that only begins so is none. */
 bool net_is_loopback(const char *host);
+/* Both are URLs of one scheme, host and port. */
+bool net_same_origin(const char *a, const char *b);
 
 /* ---- service.c: where a service is, by its URL. One that is not https is taken for hosts of loopback only ---- */
 

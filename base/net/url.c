@@ -1,6 +1,9 @@
 #include "base/net/url.h"
 
 #include "base/core/mem.h"
+#include "base/net/net.h"
+
+#include <strings.h>
 
 char *net_url_part(CURLU *url, CURLUPart part, unsigned int flags)
 {
@@ -15,4 +18,22 @@ char *net_url_part(CURLU *url, CURLUPart part, unsigned int flags)
 void net_url_freep(CURLU **url)
 {
 	curl_url_cleanup(*url);
+}
+
+bool net_same_origin(const char *a, const char *b)
+{
+	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+	CURLU *one = curl_url(), *other = curl_url();
+	bool same = one != NULL && other != NULL && curl_url_set(one, CURLUPART_URL, a, 0) == CURLUE_OK &&
+	            curl_url_set(other, CURLUPART_URL, b, 0) == CURLUE_OK;
+	for (size_t i = 0; same && i < ARRAY_SIZE(parts); i++) {
+		char *x = NULL, *y = NULL;
+		same = curl_url_get(one, parts[i], &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+		       curl_url_get(other, parts[i], &y, CURLU_DEFAULT_PORT) == CURLUE_OK && strcasecmp(x, y) == 0;
+		curl_free(x);
+		curl_free(y);
+	}
+	curl_url_cleanup(one);
+	curl_url_cleanup(other);
+	return same;
 }

@@ -182,7 +182,10 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 			k->c->engine,
 			"%zu written files stay as they are in the repository: their `working-tree-encoding` is not known, or has not all of their characters",
 			result->unencoded);
-	if (result->lfs_pointers > 0)
+	if (result->lfs_files > 0)
+		k->c->report(k->c->engine, "%zu files from contents of LFS, %zu of them downloaded (%.1f MiB)",
+		             result->lfs_files, result->lfs_fetched, (double)result->lfs_bytes / (1 << 20));
+	if (result->lfs_pointers > 0 && !k->in->lfs)
 		k->c->report(
 			k->c->engine,
 			"%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
@@ -206,6 +209,8 @@ static int run(struct checkout *k, struct err *err)
 	if (r >= 0)
 		r = git_area_open(k->c->deployment->source_root, given(k->in->path) ? k->in->path : ".",
 		                  str_peek(&k->url), k->in->clean, &area, err);
+	if (r >= 0 && k->in->lfs)
+		git_area_want_lfs(area, k->c->report, k->c->engine);
 	if (r >= 0)
 		r = git_area_bring_as(area, &k->remote, &k->want, &wish, &result, err);
 	if (r < 0)

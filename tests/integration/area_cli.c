@@ -1,5 +1,7 @@
-/* area_cli URL COMMIT DIR [--depth N] [--deadline MS]: fetch and checkout by the code of the step, with its wait: the deadline is MS
- * from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the authorization. Exit as davit's table says, and one line. */
+/* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--lfs 1]: fetch and checkout by the code of the step, with its wait: the deadline is MS
+ * from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the authorization. Exit as davit's table says, and one line. With --lfs lines of progress, and
+ * one of what LFS brought. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +11,18 @@
 #include "base/net/http.h"
 #include "base/git/area.h"
 
-static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, struct err *err)
+static void report(void *context, const char *fmt, ...)
+{
+	va_list args;
+	(void)context;
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, bool lfs,
+               struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
 	struct git_area_result result = {0};
@@ -17,7 +30,14 @@ static int run(const struct git_remote_access *remote, const char *commit, const
 	if (!git_wanted_by_id(&want, commit))
 		return err_set(err, ERR_INVALID, "'%s' is no commit id", commit);
 	int r = git_area_open(dir, ".", remote->url, true, &area, err);
-	return r < 0 ? r : git_area_bring(area, remote, &want, depth, true, &result, err);
+	if (r >= 0 && lfs)
+		git_area_want_lfs(area, report, NULL);
+	if (r >= 0)
+		r = git_area_bring(area, remote, &want, depth, true, &result, err);
+	if (r >= 0 && lfs)
+		printf("files %zu fetched %zu bytes %llu\n", result.lfs_files, result.lfs_fetched,
+		       (unsigned long long)result.lfs_bytes);
+	return r;
 }
 
 int main(int argc, char **argv)
@@ -25,10 +45,13 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	struct wait wait = WAIT_INIT;
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(4096);
-	long long depth = 1, deadline = 60000;
+	long long depth = 1, deadline = 60000, lfs = 0;
 	char line[2048];
 	for (int i = 4; i + 1 < argc; i += 2)
-		if (!str_parse_i64(argv[i + 1], 0, 600000, strcmp(argv[i], "--depth") == 0 ? &depth : &deadline))
+		if (!str_parse_i64(argv[i + 1], 0, 600000,
+		                   strcmp(argv[i], "--depth") == 0 ? &depth
+		                   : strcmp(argv[i], "--lfs") == 0 ? &lfs
+		                                                   : &deadline))
 			return 2;
 	struct http *http _cleanup_(http_freep) = http_new(NULL, &err);
 	if (argc < 4 || http == NULL)
@@ -47,7 +70,7 @@ int main(int argc, char **argv)
 		.authorization = token ? str_peek(&authorization) : NULL,
 		.wait = &wait,
 	};
-	int r = run(&remote, argv[2], argv[3], (int)depth, &err);
+	int r = run(&remote, argv[2], argv[3], (int)depth, lfs != 0, &err);
 	if (r < 0)
 		fprintf(stderr, "%s: %s\n%s\n", err_code_name(r), err_line(&err, line, sizeof(line)), err.hint);
 	return err_exit_status(r);

@@ -127,13 +127,13 @@ jobs:
     steps:
       - {id: co, uses: actions/checkout@v4, with: {path: sub, fetch-depth: 0, persist-credentials: false, submodules: false}}
       - run: 'git -C sub log --format=%H | grep -x ${{ steps.co.outputs.commit }} && echo "commit ${{ steps.co.outputs.commit == github.sha }}"'
-  b: {runs-on: x, steps: [{uses: actions/checkout@v5.0.1, with: {lfs: true}}]}
+  b: {runs-on: x, steps: [{uses: actions/checkout@v5.0.1, with: {token: ''}}]}
   c: {runs-on: x, steps: [{uses: actions/checkout@v3}]}
 """)
         code, events, err = tree.events()
         self.assertEqual((code, ends(events)), (1, {"a": "success", "b": "failure", "c": "failure"}), err)
         self.assertIn("commit true\n", log(events, "a"))
-        self.assertIn("fetched and run: `lfs` is not carried out here", log(events, "b"))
+        self.assertIn("fetched and run: `token` is empty", log(events, "b"))
         code, events, err = tree.events("--job", "a", "--repo", f"actions/checkout={tree.top}/.git")
         self.assertEqual(ends(events), {"a": "failure"}, err)       # what is named is taken, or nothing
 

@@ -7,7 +7,7 @@
 version2=False hides the client's protocol version, as an old server does; tls=(certificate, key) speaks TLS. While it runs:
 cut=N ends the next upload-pack answer of more than N bytes after N bytes, stall=N falls silent there; hang="/info/refs" gives
 requests for paths with this end no answer; busy=N answers the next N with 503; status=503 answers all so, refuse={"/info/refs": 401} to such paths only; token=T
-wants the authorization that checkout makes of T; page=b"..." is what info/refs gives instead. requests lists what was asked;
+wants the authorization that checkout makes of T; lfs (servers/lfs.py) answers for contents of Git LFS; page=b"..." is what info/refs gives instead. requests lists what was asked;
 an absolute URI in the request line (what a proxy gets) is served like any other and counted in proxied."""
 import base64
 import http.server
@@ -19,7 +19,7 @@ import urllib.parse
 
 
 class GitHttp:
-    def __init__(self, folder, version2=True, tls=None):
+    def __init__(self, folder, version2=True, tls=None, lfs=None):
         self.folder, self.version2, self.requests, self.proxied = folder, version2, [], 0
         self.cut = self.stall = self.status = self.hang = self.token = self.page = None
         self.busy = 0
@@ -29,6 +29,7 @@ class GitHttp:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1   # head and body in one piece: else the second waits for the first to be acknowledged
 
             def plain(self, status, body=b"", kind="text/plain"):
                 self.send_response(status)
@@ -61,6 +62,8 @@ class GitHttp:
                     return self.plain(outer.status)
                 if outer.token and authorization != "Basic " + base64.b64encode(b"x-access-token:" + outer.token.encode()).decode():
                     return self.plain(401)
+                if lfs and lfs.takes(path):
+                    return lfs.answer(self, path, body)
                 if outer.page is not None and path.endswith("/info/refs"):
                     return self.plain(200, outer.page, "text/html; charset=utf-8")
                 self.backend(path, query, body)
@@ -97,7 +100,7 @@ class GitHttp:
                         rest, self.close_connection = b"", True
                 self.wfile.write(rest)
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = do_PUT = answer
 
             def log_message(self, *args):
                 pass

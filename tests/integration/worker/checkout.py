@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """actions/checkout carried out by the worker itself: what later steps find, the token they may use and its end, and when the action itself runs."""
 import base64
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 from bench.native_checkout import provide
+from servers.lfs import Lfs
 from servers.runner import Job
 from servers.worker import REPOSITORY, House
 
@@ -199,7 +201,7 @@ class Natively(unittest.TestCase):
 
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("lfs: true", "submodules: recursive", "sparse-checkout: docs", "filter: 'blob:none'", "ssh-key: k", "token: ''",
+        more = ("submodules: recursive", "sparse-checkout: docs", "filter: 'blob:none'", "ssh-key: k", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")
@@ -213,7 +215,7 @@ class Natively(unittest.TestCase):
             - {{name: co, uses: actions/checkout@{sha}}}
             - {{name: old, uses: actions/checkout@v3}}
             - {{run: 'echo LFS=true >> $GITHUB_ENV'}}
-            - {{name: env, uses: actions/checkout@v4, with: {{lfs: '${{{{ env.LFS }}}}'}}}}
+            - {{name: env, uses: actions/checkout@v4, with: {{token: '', lfs: '${{{{ env.LFS }}}}'}}}}
         """)
         for name, lfs in (("co", "false"), ("old", "false"), ("env", "true")):
             self.assertIn(f"the action itself: lfs {lfs}", run.lines(name))
@@ -222,14 +224,14 @@ class Natively(unittest.TestCase):
         self.action(NODE)
         run = self.run_steps('''
             - {uses: actions/checkout@v4}
-            - {name: second, uses: actions/checkout@v4, with: {path: more, lfs: true}}
+            - {name: second, uses: actions/checkout@v4, with: {path: more, token: ''}}
             - {name: inner, uses: ./act}
         ''', files={"act/action.yml": """
 runs:
   using: composite
   steps:
     - {uses: actions/checkout@v5, with: {path: in}}
-    - {uses: actions/checkout@v5, with: {lfs: true}}
+    - {uses: actions/checkout@v5, with: {token: ''}}
     - {shell: bash, run: 'git -C in config --get-regexp "http.*extraheader"'}
 """})
         self.assertIn("main of the action", run.lines("second"))
@@ -273,6 +275,27 @@ runs:
             self.assertIn(line, areas[0])
         self.assertIn(".extraheader=AUTHORIZATION: basic ***", "".join(areas[0]))
         self.assertEqual(*[sorted(line for line in lines if "sparse" not in line and "extensions." not in line) for lines in after])
+
+    def test_large_files_come_without_git_lfs(self):
+        lfs, text = Lfs(), "a large file\n" * 5000
+        oid = lfs.put(text.encode())
+        files = {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "in/a.bin": f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(text)}\n"}
+        with lfs.alone() as server:
+            run = self.run_steps('''
+                - {name: co, uses: actions/checkout@v4, with: {lfs: true}}
+                - {name: looks, run: 'sha256sum in/a.bin; git config --local filter.lfs.process; git status --porcelain'}
+            ''', files={**files, ".lfsconfig": f"[lfs]\n\turl = {server.url}/info/lfs\n"})
+            self.assertIn("1 files from contents of LFS, 1 of them downloaded (0.1 MiB)", run.lines("co"))
+            self.assertIn(f"{oid}  in/a.bin", run.lines("looks"))
+            self.assertNotIn("M in/a.bin", run.log("looks"))
+            self.assertIn("git-lfs filter-process", run.lines("looks"))
+            self.assertEqual({r[2] for r in lfs.requests}, {None})
+            shutil.rmtree(self.workspace)
+            lfs.contents.clear()
+            run = self.run_steps("- {name: co, uses: actions/checkout@v4, with: {lfs: true}}", ends="failure")
+            self.assertIn("in/a.bin", run.log("co"))
+            self.assertIn("the server does not have it", run.log("co"))
+        self.assertEqual((lfs.wrong, hashlib.sha256(text.encode()).hexdigest()), ([], oid))
 
     def test_the_host_s_policy_decides_first(self):
         run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "acme/*"}, ends="failure")

@@ -54,15 +54,15 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "fetch-depth", "0", "fetch-tags", "True"), "fetch-tags", "true");
 	GIVES(&push, 4, json_pack("{s:s}", "fetch-tags", "yes"), "fetch-tags", "false");
 	GIVES(&push, 4, json_pack("{s:s}", "github-server-url", "https://GitHub.com/"), "server", "(none)");
-	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "false", "submodules", "no", "sparse-checkout", " \n"), "lfs",
-	      "(none)");
+	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "no", "submodules", "no", "sparse-checkout", " \n"), "lfs",
+	      "false");
+	GIVES(&push, 4, json_pack("{s:s}", "lfs", "TRUE"), "lfs", "true");
 }
 
 static void what_is_not_carried_out_is_named(void **state)
 {
 	(void)state;
 	static const char *const asks[][2] = {
-		{"lfs", "TRUE"},
 		{"submodules", "recursive"},
 		{"sparse-checkout", "docs"},
 		{"filter", "blob:none"},
