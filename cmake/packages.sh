@@ -11,7 +11,7 @@ stack="$run nginx-light postgresql-15 python3-psycopg2 busybox-static iptables i
 test="$stack clang-14 clang-format-14 libclang-rt-14-dev libclang-common-14-dev ccache rsync zstd acl sudo json-schema-test-suite
  e2fsprogs curl sqlite3 nodejs groff-base dpkg-dev file fish tcsh docker-registry passwd tzdata nftables caddy gh git-lfs"
 test="$test dnf rpm createrepo-c ufw libfaketime radosgw ceph-mon ceph-osd ceph-common"
-pipeline="$run gh busybox-static"
+pipeline="$run gh busybox-static curl"
 static="ca-certificates gcc libc6-dev cmake ninja-build make patch perl pkg-config python3 tcl bison flex bzip2 xz-utils dpkg-dev git curl lld"
 case $(uname -m) in
 x86_64) static="$static gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
