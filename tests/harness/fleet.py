@@ -28,10 +28,13 @@ class Proxy:
         self.process.wait(timeout=60)
         self.process.stdout.close()
 
-    def order(self, line):
+    def ask(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        assert self.process.stdout.readline() == "ok\n"
+        return self.process.stdout.readline().strip()
+
+    def order(self, line):
+        assert self.ask(line) == "ok"
 
 
 class Journal:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness.fleet import Journal, Machine, Proxy, lay  # noqa: E402
@@ -72,6 +73,46 @@ class InPostgres(Case):
                 self.assertEqual([d["state"] for d in machine.history()], ["committed"], order)
                 counts.add(self.journal.sql(COUNTS))
             self.assertEqual(len(counts), 1, counts)
+
+    def crash_in_a_commit(self, proxy, number):
+        """The server dies when the Nth commit is on its way, and nothing of it was written. Returns the transaction's number, once the server is back."""
+        self.journal.sql("TRUNCATE deployment, step, change, event, state, sealed")
+        lay(self.t, {"local": {}})
+        proxy.order(f"hang-at COMMIT {number}")
+        davit = self.enterContext(self.machine_beyond.start("deploy", "deploy.yml"))
+        until(lambda: proxy.ask("hung") == "ok", "the commit")
+        (xid,) = self.journal.server.sql("postgres", "SELECT backend_xid FROM pg_stat_activity WHERE usename='davit' AND backend_xid IS NOT NULL").split()
+        self.journal.server.stop("immediate")
+        self.journal.server.start()
+        return davit, xid
+
+    def test_a_commit_that_a_crash_took_is_made_again_whatever_became_of_its_number(self):
+        """The server does not know the number any more, or has given it to another transaction, which was committed."""
+        server = self.journal.server
+        self.t.write("go-on", b"")
+        server.stop("fast")
+        # Nothing of an open transaction is written, and nobody but the test takes a number.
+        self.enterContext(unittest.mock.patch.object(server, "settings", (*server.settings, "wal_writer_delay=10s", "autovacuum=off")))
+        server.start()
+        with Proxy(server.port) as proxy:
+            self.machine_beyond = self.machine(self.journal.url(proxy.port))
+            lay(self.t, {"local": {}})
+            self.assert_exit(self.machine_beyond.run("deploy", "deploy.yml"), 0)
+            counts = self.journal.sql(COUNTS)
+            # One in the middle of its changes.
+            for number, given_again in ((7, False), (7, True)):
+                davit, xid = self.crash_in_a_commit(proxy, number)
+                if given_again:
+                    self.assertEqual(server.sql("postgres", "BEGIN; SELECT pg_current_xact_id(); COMMIT"), xid)
+                    self.assertEqual(server.sql("postgres", f"SELECT pg_xact_status('{xid}')"), "committed")
+                else:
+                    with self.assertRaisesRegex(AssertionError, "in the future"):
+                        server.sql("postgres", f"SELECT pg_xact_status('{xid}')")
+                proxy.order("pass")
+                out, _ = davit.communicate(timeout=120)
+                self.assertEqual(davit.returncode, 0, out)
+                self.assertEqual([d["state"] for d in self.machine_beyond.history()], ["committed"])
+                self.assertEqual(self.journal.sql(COUNTS), counts, (number, given_again))
 
     def test_what_is_no_place_for_a_journal_is_refused(self):
         state = {"DAVIT_STATE": self.t.state}

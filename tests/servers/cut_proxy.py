@@ -7,6 +7,8 @@ Prints {"port": N}. Then, a line at a time on standard input, each answered by a
     lose WORD N    the same, in place of the Nth piece with that word that comes from the target
     garble-to N    one bit is changed, once N more bytes have gone to the target
     garble-from N  the same of what comes from it
+    hang-at WORD N as hang, from the Nth piece with that word on that goes to the target: that one is kept too
+    hung           answered by "no" until that is so
     hang           nothing is passed on any more, connections stay open
     refuse         cut, and new connections are closed
     pass           everything works again
@@ -21,7 +23,7 @@ target = int(sys.argv[1])
 sel = selectors.DefaultSelector()
 listener = socket.create_server(("127.0.0.1", 0))
 pairs = {}          # socket → (peer, is_client)
-state = {"hang": False, "refuse": False, "left": None, "lose": None}
+state = {"hang": False, "refuse": False, "left": None, "lose": None, "hang_at": None}
 garble = {}         # is_client → bytes until the one that is changed
 
 
@@ -63,11 +65,11 @@ def changed(data, is_client):
     return data[:left] + bytes([data[left] ^ 4]) + data[left + 1:]
 
 
-def is_lost(data):
-    if state["lose"] is None or state["lose"][0] not in data:
+def is_the_one(data, which):
+    if state[which] is None or state[which][0] not in data:
         return False
-    word, count = state["lose"]
-    state["lose"] = (word, count - 1) if count > 1 else None
+    word, count = state[which]
+    state[which] = (word, count - 1) if count > 1 else None
     return count == 1
 
 
@@ -78,8 +80,11 @@ def forward(sock):
         if is_client and data and state["left"] is not None:
             data = data[:state["left"]]
             state["left"] -= len(data)
-        if not is_client and is_lost(data):
+        if not is_client and is_the_one(data, "lose"):
             drop(sock)
+            return
+        if is_client and is_the_one(data, "hang_at"):
+            state["hang"] = True
             return
         if data:
             peer.sendall(changed(data, is_client))
@@ -97,8 +102,11 @@ def order(line):
         cut()
     elif word == "cut-after":
         state["left"] = int(rest[0])
-    elif word == "lose":
-        state["lose"] = (rest[0].encode(), int(rest[1]))
+    elif word in ("lose", "hang-at"):
+        state[word.replace("-", "_")] = (rest[0].encode(), int(rest[1]))
+    elif word == "hung" and not state["hang"]:
+        print("no", flush=True)
+        return
     elif word in ("garble-to", "garble-from"):
         garble[word == "garble-to"] = int(rest[0])
     elif word == "hang":
@@ -109,7 +117,7 @@ def order(line):
     elif word == "pass":
         if state["hang"]:
             cut()
-        state.update(hang=False, refuse=False, left=None, lose=None)
+        state.update(hang=False, refuse=False, left=None, lose=None, hang_at=None)
     print("ok", flush=True)
 
 
@@ -124,6 +132,8 @@ while True:
         order(text)
         continue
     for key, _ in sel.select():
+        if state["hang"]:
+            break
         if key.fileobj is listener:
             accept()
         elif key.fileobj is sys.stdin:

@@ -197,7 +197,7 @@ static void warm_up(void)
 	git_libgit2_init();
 }
 
-/* Each line: a seed, blank, what it found. */
+/* Each line: a seed, in which density of failures where that is another one, blank, what it found. */
 static int run_list(const char *path)
 {
 	char line[1000];
@@ -216,6 +216,10 @@ static int run_list(const char *path)
 		seed = strtoull(line, &end, 10);
 		if (*end == '/')
 			drop = strtoull(end + 1, &end, 10);
+		sim_store_only = STORE_AS_DRAWN;
+		for (size_t i = 0; i < ARRAY_SIZE(of_which); i++)
+			if (of_which[i][0] != '\0' && str_starts(end, of_which[i]))
+				sim_store_only = (int)i;
 		count++;
 		if (!sim_run_seed(seed, (uint32_t)drop)) {
 			printf("seed %llu again: %s\n", seed, world->violation);
