@@ -153,6 +153,22 @@ static void take_tags(struct deciding *d, const char *name, const char *text)
 	pass(d, name, is_true(text) ? "true" : "false");
 }
 
+/* The forms that the step takes. */
+static void take_filter(struct deciding *d, const char *name, const char *text)
+{
+	static const char blobs[] = "blob:limit=", trees[] = "tree:";
+	const char *number = str_starts(text, blobs)   ? text + strlen(blobs)
+	                     : str_starts(text, trees) ? text + strlen(trees)
+	                                               : "";
+	size_t digits = strspn(number, "0123456789");
+	const char *unit = number + digits;
+	bool sized = digits > 0 && digits <= (str_starts(text, blobs) ? 12 : 6) &&
+	             (*unit == '\0' || (str_starts(text, blobs) && strchr("kmgKMG", *unit) != NULL && unit[1] == '\0'));
+	if (!is_blank(text) && strcmp(text, "blob:none") != 0 && !sized)
+		refuse(d, name, "is not carried out here");
+	pass(d, name, text);
+}
+
 static void take_server(struct deciding *d, const char *name, const char *text)
 {
 	size_t len = strlen(text), same = strlen(d->job->server_url);
@@ -192,7 +208,7 @@ static const struct {
 	{"show-progress", take_dropped},
 	{"sparse-checkout", take_unless_given},
 	{"sparse-checkout-cone-mode", take_dropped}, /* without the one before it says nothing */
-	{"filter", take_unless_given},
+	{"filter", take_filter},
 	{"submodules", take_submodules},
 	{"lfs", take_truth},
 	{"ssh-key", take_unless_given},

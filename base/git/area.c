@@ -14,6 +14,7 @@
 #include "base/git/git_priv.h"
 #include "base/git/large.h"
 #include "base/git/mend.h"
+#include "base/git/partial.h"
 #include "base/git/tags.h"
 
 int git_area_error(struct err *err, int code, const char *what)
@@ -36,6 +37,9 @@ void git_area_library(void)
 	git_large_library();
 	git_libgit2_init();
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+	/* Of sparse and of partial areas: what they mean is looked after here (base/git/partial.h). */
+	static const char *extensions[] = {"worktreeconfig", "partialclone"};
+	git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions, ARRAY_SIZE(extensions));
 	/* Objects come from a pack whose checksum the indexer verifies; hashing each again on reading doubles the time. */
 	git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 0);
 	done = true;
@@ -438,8 +442,10 @@ int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
 
 /* tags: NULL: those that are here stay. */
 static int checkout(struct git_area *a, const struct git_wanted *want, const struct git_tags *tags,
-                    const struct git_wish *wish, struct wait *wait, struct git_area_result *ret, struct err *err)
+                    const struct git_wish *wish, const struct git_remote_access *remote, bool partial,
+                    struct git_area_result *ret, struct err *err)
 {
+	struct git_writing how = {.clean = wish->clean, .wait = remote->wait};
 	git_oid id;
 	git_commit *object _cleanup_(commit_freep) = NULL;
 	int r = git_oid_fromstr(&id, want->commit);
@@ -447,7 +453,13 @@ static int checkout(struct git_area *a, const struct git_wanted *want, const str
 		r = git_commit_lookup(&object, a->repo, &id);
 	if (r != 0)
 		return git_area_error(err, r, "read the commit");
-	r = git_area_write_tree(a, object, wish->clean, wait, ret, err);
+	if (partial) {
+		how.remote = remote;
+		r = git_partial_trees(a, remote, want->commit, err);
+		if (r < 0)
+			return r;
+	}
+	r = git_area_write_tree(a, object, &how, ret, err);
 	if (r < 0)
 		return err_wrap(err, r, "write the files of %.12s", want->commit);
 	if (tags != NULL)
@@ -461,27 +473,53 @@ static int checkout(struct git_area *a, const struct git_wanted *want, const str
 	return 0;
 }
 
+/* An area that lacks objects and one that has them all become each other. */
+static int begin_filter(struct git_area *a, const struct git_remote_access *remote, struct git_request *q,
+                        struct err *err)
+{
+	bool filters = false;
+	int r = q->filter != NULL ? git_partial_server(remote, &filters, err) : 0;
+	if (r < 0)
+		return r;
+	if (filters)
+		return git_partial_configure(a, q->filter, err);
+	if (q->filter != NULL)
+		log_debug("git", "%s: it does not filter, so all objects come", remote->url);
+	q->filter = NULL;
+	return a->kept && git_partial_is(a) ? git_area_renew(a, err) : 0;
+}
+
 /* ret_broken: the failure may be caused by the kept files. */
 static int bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want,
                  const struct git_wish *wish, struct git_area_result *ret, bool *ret_broken, struct err *err)
 {
 	int64_t start = clock_mono_ms();
+	_cleanup_free_ char *filter = wish->filter != NULL ? git_partial_filter(wish->filter) : NULL;
+	struct git_request q = {.want = want, .depth = wish->depth, .filter = filter};
 	struct git_tags tags _cleanup_(git_tags_done) = {.items = NULL};
-	bool lists = wish->tags && wish->depth > 0;
+	q.tags = &tags;
 	*ret_broken = false;
-	int r = lists ? git_tags_list(remote, &tags, err) : 0;
+	if (wish->filter != NULL && filter == NULL)
+		return err_set(err, ERR_INVALID, "'%s' is not a filter that is known here", wish->filter);
+	int r = begin_filter(a, remote, &q, err);
+	q.early = q.filter == NULL;
+	/* All of history with a filter is fetched by what the list names. */
+	tags.heads = wish->depth == 0;
+	bool lists = wish->depth > 0 ? wish->tags : q.filter != NULL;
+	if (r >= 0 && lists)
+		r = git_tags_list(remote, &tags, err);
 	if (r < 0)
 		return r;
 	/* All of history includes all branches and tags, and those may have moved. */
 	if (wish->depth == 0 || !git_area_is_deep(a, want, &tags, wish->depth))
-		r = git_area_fetch(a, remote, want, &tags, wish->depth, err);
+		r = git_area_fetch(a, remote, &q, err);
 	*ret_broken = r == ERR_IO || r == ERR_PROTOCOL;
 	if (r < 0)
 		return r;
 	r = git_area_peel(a, want, err);
 	int64_t fetch_ms = clock_mono_ms() - start;
 	if (r >= 0)
-		r = checkout(a, want, lists ? &tags : NULL, wish, remote->wait, ret, err);
+		r = checkout(a, want, lists ? &tags : NULL, wish, remote, q.filter != NULL, ret, err);
 	ret->fetch_ms = fetch_ms;
 	*ret_broken = r == ERR_IO || r == ERR_NOT_FOUND;
 	return r;

@@ -45,7 +45,10 @@ int git_area_bring(struct git_area *a, const struct git_remote_access *remote, s
 struct git_wish {
 	int depth;  /* as above */
 	bool clean; /* as above */
-	bool tags;  /* all tags too, each as deep; what the server does not have of them is removed here */
+	const char *
+		filter; /* "blob:none", "blob:limit=1k", "tree:0": what stays at a server that can filter, until somebody looks at
+	                       it; NULL: nothing does, and a work area that lacks something is made again. ERR_INVALID: another one */
+	bool tags; /* all tags too, each as deep; what the server does not have of them is removed here */
 };
 int git_area_bring_as(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want,
                       const struct git_wish *wish, struct git_area_result *ret, struct err *err);

@@ -44,9 +44,19 @@ bool git_area_converts(git_repository *repo);
 bool git_area_has_object(const struct git_area *a, const char *id);
 /* True if the objects of want and tags are here, at least depth commits deep. */
 bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, const struct git_tags *tags, int depth);
-/* Fetches want and the objects of tags. May make a new .git (git_area_renew). */
-int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
-                   const struct git_tags *tags, int depth, struct err *err);
+struct git_request {
+	const struct git_wanted *want;
+	const struct git_tags *tags; /* their objects too; may be empty */
+	int depth;                   /* 0: all history */
+	const char *filter;          /* what the server leaves out, if it can; NULL: nothing */
+	bool early;                  /* the files may be written while the pack arrives */
+};
+/* May make a new .git (git_area_renew). */
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_request *q,
+                   struct err *err);
+/* Objects alone, without what they name but trees below trees. */
+int git_area_fetch_objects(struct git_area *a, const struct git_remote_access *remote, const struct strv *ids,
+                           struct err *err);
 /* want->commit from want->object; ERR_INVALID if that is not a commit. */
 int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err);
 /* Replaces .git, except the index, by a new one; the files of the work tree stay. */
@@ -62,7 +72,13 @@ int git_area_deepened(struct git_area *a, struct err *err);
 /* Of an earlier job: what git_token_keep or actions/checkout left in the configuration. */
 int git_token_forget(git_repository *repo, struct err *err);
 bool git_area_is_lfs_pointer(const char *data, size_t len);
-int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,
+/* remote: of the blobs that a filter left out; NULL: none are. */
+struct git_writing {
+	bool clean;
+	const struct git_remote_access *remote;
+	struct wait *wait;
+};
+int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git_writing *how,
                         struct git_area_result *ret, struct err *err);
 
 static inline void repository_freep(git_repository **p)

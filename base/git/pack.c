@@ -1,8 +1,11 @@
 /* The pack of a fetch into libgit2's object database. */
+#include <limits.h>
+
 #include "base/core/log.h"
 #include "base/sys/fs.h"
 #include "base/git/git_priv.h"
 #include "base/git/fetch_v0.h"
+#include "base/git/partial.h"
 #include "base/git/tags.h"
 
 enum { CHECK_EVERY = 16, SHALLOW_SENT_MAX = 50 * 1000 };
@@ -101,47 +104,90 @@ static int receive(struct receiving *in, const struct git_remote_access *remote,
 	return r == 0 ? 0 : indexer_error(in, r, "index the pack", err);
 }
 
-static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
-                    const struct git_tags *tags, int depth, struct err *err)
+static int open_indexer(struct git_area *a, struct receiving *in, git_odb *odb, struct err *err)
 {
-	struct receiving in _cleanup_(receiving_done) = {.wait = remote->wait};
 	_cleanup_free_ char *packs = fs_join(a->git_path, "objects/pack");
-	git_odb *odb _cleanup_(odb_freep) = NULL;
 	git_indexer_options options;
 	git_indexer_options_init(&options, GIT_INDEXER_OPTIONS_VERSION);
 	options.progress_cb = on_progress;
-	options.progress_cb_payload = &in;
-	int r = git_repository_odb(&odb, a->repo);
-	if (r == 0)
-		r = git_indexer_new(&in.indexer, packs, 0444, odb, &options);
-	if (r != 0)
-		return git_area_error(err, r, "open the object database");
-	r = git_area_read_shallow(a, &in.former, err);
-	if (r < 0)
-		return r;
-	git_tags_ids(tags, &in.more);
-	/* To get all of history, do not name a commit that lacks a part of it. */
-	bool names_have = a->head[0] && (depth > 0 ? in.former.count <= SHALLOW_SENT_MAX : in.former.count == 0);
+	options.progress_cb_payload = in;
+	int r = git_indexer_new(&in->indexer, packs, 0444, odb, &options);
+	return r == 0 ? 0 : git_area_error(err, r, "open the object database");
+}
+
+int git_area_fetch_objects(struct git_area *a, const struct git_remote_access *remote, const struct strv *ids,
+                           struct err *err)
+{
+	struct receiving in _cleanup_(receiving_done) = {.wait = remote->wait};
+	git_odb *odb _cleanup_(odb_freep) = NULL;
 	struct git_fetch fetch = {
-		.want = want->object,
-		.more = &in.more,
-		.have = names_have ? a->head : NULL,
-		.shallow = &in.former,
-		.depth = depth,
+		.want = ids->items[0],
+		.more = ids,
+		.filter = "blob:none",
 		.on_pack = on_pack,
 		.on_shallow = on_shallow,
 		.context = &in,
 	};
-	begin_early(a, &in, want->commit);
+	int r = git_repository_odb(&odb, a->repo);
+	if (r != 0)
+		return git_area_error(err, r, "open the object database");
+	r = open_indexer(a, &in, odb, err);
+	if (r >= 0)
+		r = receive(&in, remote, &fetch, err);
+	if (r >= 0)
+		git_odb_refresh(odb);
+	return r;
+}
+
+static int note_end(struct git_area *a, const struct git_request *q, const struct receiving *in, struct err *err)
+{
+	int r = q->depth == 0 && q->filter == NULL ? git_area_deepened(a, err)
+	                                           : git_area_write_shallow(a, &in->shallow, &in->unshallow, err);
+	return r < 0 ? err_wrap(err, r, "record where the history ends") : 0;
+}
+
+static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, const struct git_request *q,
+                    struct err *err)
+{
+	struct receiving in _cleanup_(receiving_done) = {.wait = remote->wait};
+	git_odb *odb _cleanup_(odb_freep) = NULL;
+	int r = git_repository_odb(&odb, a->repo);
+	if (r != 0)
+		return git_area_error(err, r, "open the object database");
+	r = git_area_read_shallow(a, &in.former, err);
+	if (r >= 0)
+		r = open_indexer(a, &in, odb, err);
+	if (r < 0)
+		return r;
+	git_tags_ids(q->tags, &in.more);
+	/* With a filter all of history is a depth too where some of it is missing, as `git fetch --unshallow` has it. */
+	int depth = q->depth == 0 && q->filter != NULL && in.former.count > 0 ? INT_MAX : q->depth;
+	/* To get all of history, do not name a commit that lacks a part of it. */
+	bool names_have = a->head[0] && (depth > 0 ? in.former.count <= SHALLOW_SENT_MAX : in.former.count == 0);
+	struct git_fetch fetch = {
+		.want = q->want->object,
+		.more = &in.more,
+		.have = names_have ? a->head : NULL,
+		.shallow = &in.former,
+		.depth = depth,
+		.filter = q->filter,
+		.thin = q->filter == NULL,
+		.on_pack = on_pack,
+		.on_shallow = on_shallow,
+		.context = &in,
+	};
+	if (q->early)
+		begin_early(a, &in, q->want->commit);
 	r = end_early(a, &in, receive(&in, remote, &fetch, err));
 	if (r < 0)
 		return r;
 	git_odb_refresh(odb);
-	r = depth == 0 ? git_area_deepened(a, err) : git_area_write_shallow(a, &in.shallow, &in.unshallow, err);
-	if (r < 0)
-		return err_wrap(err, r, "record where the history ends");
-	log_debug("git", "pack of %zu bytes, %u objects", in.bytes, in.progress.total_objects);
-	return 0;
+	r = note_end(a, q, &in, err);
+	if (r >= 0 && q->filter != NULL)
+		r = git_partial_mark(a, err);
+	if (r >= 0)
+		log_debug("git", "pack of %zu bytes, %u objects", in.bytes, in.progress.total_objects);
+	return r;
 }
 
 int git_area_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
@@ -157,32 +203,34 @@ int git_area_resolve(const struct git_remote_access *remote, const char *const *
 }
 
 /* libgit2 does not fetch a branch whose tip is here, however short its history. Into an empty database it fetches everything. */
-static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
-                    const struct git_tags *tags, bool all, struct err *err)
+static int fetch_v0(struct git_area *a, const struct git_remote_access *remote, const struct git_request *q, bool all,
+                    struct err *err)
 {
-	bool more = all || tags->count > 0;
-	if (git_area_is_shallow(a) && (more || git_area_has_object(a, want->object))) {
+	bool tags = q->tags->count > 0;
+	if (git_area_is_shallow(a) && (all || tags || git_area_has_object(a, q->want->object))) {
 		int r = git_area_renew(a, err);
 		if (r < 0)
 			return r;
 	}
-	return git_v0_fetch(a, remote, want, all, tags->count > 0, err);
+	return git_v0_fetch(a, remote, q->want, all, tags, err);
 }
 
-int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_wanted *want,
-                   const struct git_tags *tags, int depth, struct err *err)
+int git_area_fetch(struct git_area *a, const struct git_remote_access *remote, const struct git_request *q,
+                   struct err *err)
 {
-	int r = depth == 0 ? fetch_v0(a, remote, want, tags, true, err) : fetch_v2(a, remote, want, tags, depth, err);
-	if (depth == 0 && r == ERR_NOT_FOUND) {
+	/* Version 0 has no filter here; with one, all that is wanted stands in q->tags. */
+	bool all = q->depth == 0 && q->filter == NULL;
+	int r = all ? fetch_v0(a, remote, q, true, err) : fetch_v2(a, remote, q, err);
+	if (all && r == ERR_NOT_FOUND) {
 		/* No longer on a branch: fetched by its id. */
 		err_clear(err);
-		r = fetch_v2(a, remote, want, tags, depth, err);
+		r = fetch_v2(a, remote, q, err);
 	} else if (r == ERR_UNSUPPORTED) {
 		log_debug("git", "%s: no fetch of a commit by protocol version 2, using version 0", remote->url);
 		err_clear(err);
-		r = fetch_v0(a, remote, want, tags, false, err);
+		r = fetch_v0(a, remote, q, false, err);
 	}
-	if (r >= 0 && !git_area_has_object(a, want->object))
-		r = err_set(err, ERR_PROTOCOL, "%s sent a pack without %.12s", remote->url, want->object);
+	if (r >= 0 && !git_area_has_object(a, q->want->object))
+		r = err_set(err, ERR_PROTOCOL, "%s sent a pack without %.12s", remote->url, q->want->object);
 	return r;
 }

@@ -394,7 +394,7 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 	str_append(&body, "0001");
 	git_wire_line(&body, "no-progress");
 	git_wire_line(&body, "ofs-delta");
-	if (fetch->have != NULL)
+	if (fetch->have != NULL && fetch->thin)
 		git_wire_line(&body, "thin-pack");
 	git_wire_linef(&body, "want ", fetch->want);
 	for (size_t i = 0; fetch->more != NULL && i < fetch->more->count; i++)
@@ -406,6 +406,8 @@ int git_wire_fetch(const struct git_remote_access *remote, const struct git_fetc
 		snprintf(depth, sizeof(depth), "deepen %d", fetch->depth);
 		git_wire_line(&body, depth);
 	}
+	if (fetch->filter != NULL)
+		git_wire_linef(&body, "filter ", fetch->filter);
 	if (fetch->have != NULL)
 		git_wire_linef(&body, "have ", fetch->have);
 	git_wire_line(&body, "done");

@@ -40,9 +40,11 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
 struct git_fetch {
 	const char *want;           /* id of a commit or of a tag's object */
 	const struct strv *more;    /* ids of further objects, or NULL */
-	const char *have;           /* a commit whose objects are here (thin pack against it), or NULL */
+	const char *have;           /* a commit whose objects are here or NULL */
 	const struct strv *shallow; /* with have: the commits at which the history that is here ends; NULL: none */
+	bool thin;                  /* with have: all its objects are here, so differences to them will do */
 	int depth;                  /* 0: all history */
+	const char *filter;         /* what the server leaves out; NULL: nothing. Only where it says that it can */
 	/* The pack, as it arrives. */
 	int (*on_pack)(void *context, const void *data, size_t len, struct err *err);
 	void (*on_shallow)(void *context, const char *id, bool shallow);

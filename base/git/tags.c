@@ -8,7 +8,7 @@
 #include "base/git/fetch_v0.h"
 #include "base/git/wire_priv.h"
 
-static const char prefix[] = "refs/tags/";
+static const char prefix[] = "refs/tags/", heads[] = "refs/heads/", origin[] = "refs/remotes/origin/";
 
 void git_tags_done(struct git_tags *t)
 {
@@ -23,14 +23,19 @@ void git_tags_done(struct git_tags *t)
 int git_tags_add(struct git_tags *t, const char *name, const git_oid *id, struct err *err)
 {
 	int valid = 0;
-	if (!str_starts(name, prefix) || git_reference_name_is_valid(&valid, name) != 0 || !valid)
+	bool is_head = t->heads && str_starts(name, heads);
+	if ((!is_head && !str_starts(name, prefix)) || git_reference_name_is_valid(&valid, name) != 0 || !valid)
 		return 0;
 	if (t->count == GIT_TAGS_MAX) {
-		int r = err_set(err, ERR_LIMIT, "the git server lists more than %d tags", GIT_TAGS_MAX);
-		return err_hint(err, r, "leave `fetch-tags` off, and fetch those that are needed in a step");
+		int r = err_set(err, ERR_LIMIT, "the git server lists more than %d %s", GIT_TAGS_MAX,
+		                t->heads ? "branches and tags" : "tags");
+		return err_hint(
+			err, r,
+			"leave `fetch-tags` off, give a `fetch-depth`, and fetch those that are needed in a step");
 	}
 	t->items = xgrow(t->items, &t->cap, t->count + 1, sizeof(*t->items));
-	t->items[t->count++] = (struct git_tag){.name = xstrdup(name), .id = *id};
+	t->items[t->count++] = (struct git_tag){
+		.name = is_head ? xasprintf("%s%s", origin, name + strlen(heads)) : xstrdup(name), .id = *id};
 	return 0;
 }
 
@@ -56,6 +61,8 @@ static int list_v2(const struct git_remote_access *remote, struct git_tags *ret,
 	git_wire_line(&body, "agent=davit/" DAVIT_VERSION);
 	str_append(&body, "0001");
 	git_wire_linef(&body, "ref-prefix ", prefix);
+	if (ret->heads)
+		git_wire_linef(&body, "ref-prefix ", heads);
 	str_append(&body, "0000");
 	int r = git_wire_post(remote, &body, GIT_REFS_MS, &x, err);
 	/* Version 0 does not understand the request and ends silently. */
@@ -71,7 +78,9 @@ int git_tags_list(const struct git_remote_access *remote, struct git_tags *ret, 
 	if (r == ERR_UNSUPPORTED) {
 		log_debug("git", "%s: no protocol version 2, asking for tags by version 0", remote->url);
 		err_clear(err);
+		bool all = ret->heads;
 		git_tags_done(ret);
+		ret->heads = all;
 		r = git_v0_tags(remote, ret, err);
 	}
 	return r < 0 ? err_wrap(err, r, "list the tags") : 0;
@@ -113,7 +122,7 @@ static int remove_others(struct git_area *a, const struct git_tags *t)
 	qsort(sorted, t->count, sizeof(*sorted), compare);
 	int r = git_reference_list(&names, a->repo);
 	for (size_t i = 0; r == 0 && i < names.count; i++)
-		if (str_starts(names.strings[i], prefix) &&
+		if ((str_starts(names.strings[i], prefix) || (t->heads && str_starts(names.strings[i], origin))) &&
 		    bsearch(names.strings[i], sorted, t->count, sizeof(*sorted), compare_name) == NULL)
 			r = git_reference_remove(a->repo, names.strings[i]);
 	git_strarray_dispose(&names);

@@ -1,4 +1,5 @@
-/* All tags of a server: listed by it, and set here as they stand there. */
+/* All tags of a server, and its branches too where all of its history is fetched by protocol version 2: listed by it, and set here as they stand
+ * there. */
 #pragma once
 #include "base/git/git_priv.h"
 
@@ -6,17 +7,18 @@
 enum { GIT_TAGS_MAX = 100 * 1000 };
 
 struct git_tag {
-	char *name; /* "refs/tags/v1" */
+	char *name; /* here: "refs/tags/v1"; a branch: "refs/remotes/origin/main" */
 	git_oid id;
 };
 struct git_tags {
 	struct git_tag *items; /* as the server has them in order */
 	size_t count, cap;
+	bool heads;   /* branches too */
 	size_t bytes; /* of the list, while it is read */
 	bool seen_any;
 };
 void git_tags_done(struct git_tags *t);
-/* name: also "refs/tags/v1^{}", which is left out, as are names that git does not allow. ERR_LIMIT: more than GIT_TAGS_MAX. */
+/* name: the server's; also "refs/tags/v1^{}", which is left out, as are names that git does not allow. ERR_LIMIT: more than GIT_TAGS_MAX. */
 int git_tags_add(struct git_tags *t, const char *name, const git_oid *id, struct err *err);
 /* By protocol version 2, else by version 0. */
 int git_tags_list(const struct git_remote_access *remote, struct git_tags *ret, struct err *err);

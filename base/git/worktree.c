@@ -22,6 +22,7 @@
 #include "base/git/large.h"
 #include "base/git/lfs.h"
 #include "base/git/lfs_store.h"
+#include "base/git/partial.h"
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64 };
 
@@ -507,6 +508,32 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 	return 0;
 }
 
+static bool is_read_beside(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+	return strcmp(name, ".gitattributes") == 0 || strcmp(path, ".gitmodules") == 0 ||
+	       strcmp(path, ".lfsconfig") == 0;
+}
+
+/* A filter left blobs at the server: those that are to be written come at once, with the files that say how. */
+static int bring_blobs(struct worktree *w, const struct git_remote_access *remote, struct err *err)
+{
+	git_odb *odb _cleanup_(odb_freep) = NULL;
+	struct strv ids _cleanup_(strv_done) = {0};
+	char hex[GIT_HEX];
+	/* Which files LFS keeps is read from all of them. */
+	bool all = w->area->lfs.wanted;
+	if (git_repository_odb(&odb, w->area->repo) != 0)
+		return git_area_error(err, -1, "open the object database");
+	for (size_t i = 0; i < w->count; i++) {
+		const git_index_entry *e = git_index_get_byindex(w->index, i);
+		if (e->mode != GIT_FILEMODE_COMMIT && (all || !w->written[i].present || is_read_beside(e->path)) &&
+		    !git_odb_exists_ext(odb, &e->id, GIT_ODB_LOOKUP_NO_REFRESH))
+			strv_add(&ids, git_oid_tostr(hex, sizeof(hex), &e->id));
+	}
+	return git_partial_bring(w->area, remote, &ids, err);
+}
+
 static void worktree_done(struct worktree *w)
 {
 	git_lfs_free(w->lfs);
@@ -517,11 +544,11 @@ static void worktree_done(struct worktree *w)
 	pthread_mutex_destroy(&w->err_lock);
 }
 
-int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, struct wait *wait,
+int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git_writing *how,
                         struct git_area_result *ret, struct err *err)
 {
 	struct worktree w _cleanup_(worktree_done) = {
-		.area = a, .clean = clean, .wait = wait, .root = -1, .result = ret};
+		.area = a, .clean = how->clean, .wait = how->wait, .root = -1, .result = ret};
 	struct str path _cleanup_(str_done) = STR_INIT(4096);
 	pthread_mutex_init(&w.err_lock, NULL);
 	*ret = (struct git_area_result){0};
@@ -535,6 +562,8 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, bool clean, stru
 	w.filters = needs_filters(&w);
 	take_early(&w);
 	r = walk(&w, openat(w.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), &path, 0, err);
+	if (r >= 0 && how->remote != NULL)
+		r = bring_blobs(&w, how->remote, err);
 	if (r >= 0 && a->lfs.wanted)
 		r = bring_lfs(&w, err);
 	if (r < 0)

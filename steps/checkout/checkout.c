@@ -201,7 +201,10 @@ static int run(struct checkout *k, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
 	struct git_area_result result = {0};
-	struct git_wish wish = {.depth = (int)k->in->fetch_depth, .clean = k->in->clean, .tags = k->in->fetch_tags};
+	struct git_wish wish = {.depth = (int)k->in->fetch_depth,
+	                        .clean = k->in->clean,
+	                        .tags = k->in->fetch_tags,
+	                        .filter = given(k->in->filter)};
 	int64_t start = clock_mono_ms();
 	int r = prepare(k, err);
 	if (r >= 0)

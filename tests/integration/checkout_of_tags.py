@@ -150,8 +150,8 @@ class Tags(Case):
         self.assertEqual(len(self.seen(self.area)[0]), 10)
 
     def test_many_tags_are_no_burden(self):
-        names = [f"create refs/tags/t{n:04} {self.history[n % 5]}" for n in range(3000)]
-        git(self.bare, "update-ref", "--stdin", data=("\n".join(names) + "\n").encode())
+        with open(self.bare + "/packed-refs", "a", encoding="ascii") as f:
+            f.writelines(f"{self.history[n % 5]} refs/tags/t{n:04}\n" for n in range(3000))
         self.bring(1)
         self.assertEqual(len(git(self.area, "for-each-ref", "refs/tags").splitlines()), 3010)
 

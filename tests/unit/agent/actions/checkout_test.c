@@ -53,6 +53,7 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s}", "fetch-depth", "0"), "fetch-depth", "0");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "fetch-depth", "0", "fetch-tags", "True"), "fetch-tags", "true");
 	GIVES(&push, 4, json_pack("{s:s}", "fetch-tags", "yes"), "fetch-tags", "false");
+	GIVES(&push, 4, json_pack("{s:s}", "filter", "blob:limit=10M"), "filter", "blob:limit=10M");
 	GIVES(&push, 4, json_pack("{s:s}", "github-server-url", "https://GitHub.com/"), "server", "(none)");
 	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "no", "submodules", "no", "sparse-checkout", " \n"), "lfs",
 	      "false");
@@ -65,7 +66,9 @@ static void what_is_not_carried_out_is_named(void **state)
 	static const char *const asks[][2] = {
 		{"submodules", "recursive"},
 		{"sparse-checkout", "docs"},
-		{"filter", "blob:none"},
+		{"filter", "sparse:oid=x"},
+		{"filter", "tree:1k"},
+		{"filter", "blob:limit=1kk"},
 		{"ssh-key", "k"},
 		{"token", ""},
 		{"clean", "yes"},

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""A checkout that leaves objects at the server (`filter`), or files out of the work tree (`sparse-checkout`), is what git makes by the commands of
+the action; a work area that is kept goes from one to the other; and what a server may not do meanwhile."""
+import glob
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+import urllib.request
+
+from harness.trial import Case, Trial, main
+from servers.git_http import GitHttp
+
+ENV = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null", GIT_AUTHOR_NAME="t", GIT_AUTHOR_EMAIL="t@t",
+           GIT_COMMITTER_NAME="t", GIT_COMMITTER_EMAIL="t@t", no_proxy="*")
+
+
+def git(folder, *words, data=None):
+    return subprocess.run(["git", "-C", folder, *words], env=ENV, input=data, capture_output=True, check=True).stdout.decode().strip()
+
+
+def write(path, data):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+class InPart(Case):
+    def setUp(self):
+        self.t = self.enterContext(Trial())
+        self.work, self.served, self.area, self.real = (self.t.dir + "/work", self.t.dir + "/served", self.t.src + "/tree", self.t.dir + "/real")
+        self.bare = self.served + "/octo/site"
+        subprocess.run(["git", "init", "-q", "-b", "main", self.work], env=ENV, check=True)
+        self.history = [self.change(n) for n in range(4)]
+        git(self.work, "tag", "-a", "-m", "x", "v1", self.history[1])
+        git(self.work, "branch", "side/one", self.history[2])
+        subprocess.run(["git", "clone", "-q", "--bare", self.work, self.bare], env=ENV, check=True)
+        git(self.bare, "config", "uploadpack.allowAnySHA1InWant", "true")
+        git(self.bare, "config", "uploadpack.allowFilter", "true")
+        git(self.work, "remote", "add", "served", self.bare)
+        self.server = self.enterContext(GitHttp(self.served))
+
+    def change(self, n):
+        for name, size in (("read.me", 9), ("a/one", 3000), ("a/b/two", 20), ("a/b/c/three", 30), ("docs/page", 700), ("docs/img/x.png", 40), ("docs/img/y.txt", 5),
+                           ("docs.txt", 3), ("z/only", 2)):
+            write(f"{self.work}/{name}", f"{name} {n}\n".encode() * size)
+        write(self.work + "/same/always", b"the same\n" * 300)
+        write(self.work + "/.gitattributes", b"*.txt text\n")
+        write(self.work + "/a/.gitattributes", b"two text eol=crlf\n")
+        if not os.path.lexists(self.work + "/a/link"):
+            os.symlink("b/two", self.work + "/a/link")
+        git(self.work, "add", "-A")
+        git(self.work, "commit", "-q", "-m", f"change {n}")
+        return git(self.work, "rev-parse", "HEAD")
+
+    def push(self, *refs):
+        git(self.work, "push", "-q", "-f", "served", *(refs or ("HEAD:refs/heads/main",)))
+
+    def step(self, ref="main", server=None, **inputs):
+        path = self.t.dir + "/in.json"
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"repository": "octo/site", "server": server or self.server.url, "ref": ref, "path": "tree",
+                       **{name.replace("_", "-"): value for name, value in inputs.items()}}, f)
+        return self.t.run("step", "checkout", "--input", path, env={"no_proxy": ""})
+
+    def bring(self, ref="main", **inputs):
+        result = self.step(ref, **inputs)
+        self.assert_exit(result, 0)
+        return result
+
+    def git_makes(self, fetch, depth=1, commit=None, sparse=None, cone=True):
+        """The commands of the action in a new work area."""
+        shutil.rmtree(self.real, ignore_errors=True)
+        git(self.t.dir, "init", "-q", self.real)
+        git(self.real, "remote", "add", "origin", self.server.url + "/octo/site")
+        git(self.real, "config", "gc.auto", "0")
+        commit = commit or self.history[-1]
+        specs = [f"--depth={depth}", "origin", f"+{commit}:refs/remotes/origin/main"]
+        if depth == 0:
+            specs = ["origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"]
+        git(self.real, "-c", "protocol.version=2", "fetch", "-q", *([] if depth == 0 else ["--no-tags"]), "--prune", "--no-recurse-submodules", *fetch, *specs)
+        if sparse is None:
+            git(self.real, "sparse-checkout", "disable")
+            subprocess.run(["git", "-C", self.real, "config", "--local", "--unset-all", "extensions.worktreeConfig"], env=ENV, check=False)
+        elif cone:
+            git(self.real, "sparse-checkout", "set", *sparse)
+        else:
+            git(self.real, "config", "core.sparseCheckout", "true")
+            with open(self.real + "/.git/info/sparse-checkout", "a", encoding="utf-8") as f:
+                f.write("\n" + "\n".join(sparse) + "\n")
+        git(self.real, "checkout", "-q", "--force", "-B", "main", "refs/remotes/origin/main")
+
+    def seen(self, area, missing=True):
+        """Files, flags of the index, what matters of the configuration, references, what is missing; and git finds it clean and whole."""
+        files = subprocess.run("find . -path ./.git -prune -o ! -name . -printf '%M %p %l\\n' | sort; find . -path ./.git -prune -o -type f -print0 | sort -z | xargs -0 sha1sum",
+                               shell=True, cwd=area, capture_output=True, text=True, check=True).stdout
+        config = [line for line in git(area, "config", "--list", "--local").splitlines() + self.worktree_config(area)
+                  if line.startswith(("core.repo", "core.sparse", "remote.", "extensions.", "branch."))]
+        sparse = glob.glob(area + "/.git/info/sparse-checkout")
+        text = open(sparse[0], encoding="utf-8").read() if "core.sparsecheckout=true" in config else ""
+        gone = git(area, "rev-list", "--objects", "--all", "--missing=print") if missing else ""
+        git(area, "fsck", "--full")
+        return {"files": files, "index": git(area, "ls-files", "-t", "-s"), "config": sorted(config), "patterns": text,
+                "refs": git(area, "for-each-ref"), "head": git(area, "symbolic-ref", "HEAD"), "missing": sorted(l for l in gone.splitlines() if l[0] == "?"),
+                "status": git(area, "status", "--porcelain", "--ignored"), "depth": git(area, "rev-list", "--count", "HEAD")}
+
+    def worktree_config(self, area):
+        path = area + "/.git/config.worktree"
+        lines = git(area, "config", "--list", "--file", path).splitlines() if os.path.exists(path) else []
+        return [line for line in lines if line.endswith("=true")]           # what `sparse-checkout disable` leaves says false
+
+    def assert_as_git(self, *what, **how):
+        self.git_makes(*what, **how)
+        ours, gits = self.seen(self.area), self.seen(self.real)
+        for key, value in gits.items():
+            self.assertEqual(ours[key], value, key)
+        return ours
+
+    # ---- filter ----
+
+    def test_what_a_filter_leaves_at_the_server_is_what_git_leaves_there(self):
+        for text, depth in (("blob:none", 1), ("blob:limit=1k", 3), ("tree:0", 1), ("tree:1", 0)):
+            with self.subTest(filter=text, depth=depth):
+                shutil.rmtree(self.area, ignore_errors=True)
+                self.bring(filter=text, fetch_depth=depth)
+                self.git_makes([f"--filter={text}"], depth)
+                ours, gits = self.seen(self.area), self.seen(self.real)
+                if text.startswith("tree"):
+                    ours.pop("missing"), gits.pop("missing")         # git fetches the trees one by one
+                self.assertEqual(ours, gits)
+
+    def test_later_steps_fetch_what_they_look_at(self):
+        self.bring(filter="blob:none", fetch_depth=0)
+        self.assertIn("?", git(self.area, "rev-list", "--objects", "--all", "--missing=print"))
+        self.assertIn("change 1", git(self.area, "log", "-p", "--stat"))
+        self.assertNotIn("?", git(self.area, "rev-list", "--objects", "--all", "--missing=print"))
+        git(self.area, "checkout", "-q", "v1")
+        self.assertEqual(git(self.area, "status", "--porcelain"), "")
+        self.bring(filter="blob:none")
+        self.assertEqual(git(self.area, "rev-parse", "HEAD"), self.history[-1])
+
+    def test_a_kept_area_follows_its_server_and_asks_for_little(self):
+        self.bring(filter="blob:none")
+        self.server.requests.clear()
+        self.bring(filter="blob:none")
+        self.assertEqual(len(self.server.requests), 2, "the name, and if it filters")
+        self.history.append(self.change(4))
+        self.push()
+        self.server.requests.clear()
+        self.bring(filter="blob:none")
+        self.assertEqual(len(self.server.requests), 4, "also a pack of trees and one of blobs")
+        self.assertEqual(git(self.area, "rev-parse", "HEAD"), self.history[-1])
+        self.seen(self.area)
+        # Back to one whose objects came in part only, by each filter.
+        for text in ("tree:0", "blob:limit=1k"):
+            for ref in (self.history[0], "v1"):
+                with self.subTest(filter=text, ref=ref):
+                    self.bring(ref, filter=text, fetch_depth=0)
+                    self.assertEqual(git(self.area, "rev-parse", "HEAD"), git(self.work, "rev-parse", ref + "^{commit}"))
+                    self.assertEqual(git(self.area, "status", "--porcelain", "--ignored"), "")
+                    git(self.area, "fsck", "--full")
+
+    def test_with_and_without_a_filter_a_kept_area_becomes_what_a_new_one_is(self):
+        for depth in (1, 0):
+            self.bring(fetch_depth=depth)
+            write(self.area + "/a/one", b"changed\n")
+            self.bring(filter="blob:none", fetch_depth=depth)
+            self.seen(self.area)
+            self.assertEqual(git(self.area, "config", "remote.origin.promisor"), "true")
+            result = self.bring(fetch_depth=depth)
+            self.assertNotIn("could not be used", result.text)
+            self.assert_as_git([], depth=depth)
+        # Deepened behind a filter.
+        self.bring(filter="blob:none", fetch_depth=1)
+        self.bring(filter="blob:none", fetch_depth=0)
+        self.assertEqual(git(self.area, "rev-list", "--count", "HEAD"), "4")
+        self.assertEqual(git(self.area, "rev-parse", "--is-shallow-repository"), "false")
+        git(self.area, "fsck", "--full")
+
+    def test_a_server_that_does_not_filter_sends_all(self):
+        git(self.bare, "config", "uploadpack.allowFilter", "false")
+        for version2 in (True, False):
+            self.server.version2 = version2
+            shutil.rmtree(self.area, ignore_errors=True)
+            for _ in range(2):
+                self.bring(filter="blob:none")
+                self.assertNotIn("?", git(self.area, "rev-list", "--objects", "--all", "--missing=print"))
+                self.assertEqual(self.seen(self.area)["status"], "")
+        # One that no longer does.
+        self.server.version2 = True
+        git(self.bare, "config", "uploadpack.allowFilter", "true")
+        self.bring(filter="blob:none", fetch_depth=0)
+        git(self.bare, "config", "uploadpack.allowFilter", "false")
+        self.bring(self.history[0], filter="blob:none", fetch_depth=0)
+        self.assertNotIn("?", git(self.area, "rev-list", "--objects", "--all", "--missing=print"))
+
+    def test_what_a_killed_process_left_unmarked_is_marked(self):
+        self.bring(filter="blob:none")
+        for path in glob.glob(self.area + "/.git/objects/pack/*.promisor"):
+            os.unlink(path)
+        self.history.append(self.change(5))
+        self.push()
+        self.bring(filter="blob:none")
+        self.seen(self.area)
+
+    def test_a_server_that_keeps_what_it_left_out_is_found_out(self):
+        """Between: the second pack, of the blobs, is another one or none."""
+        empty = b"PACK\0\0\0\2\0\0\0\0"
+        other = git(self.work, "hash-object", "-w", "--stdin", data=b"something else\n")
+        packed = subprocess.run(["git", "-C", self.work, "pack-objects", "--stdout", "-q"], input=other.encode() + b"\n", env=ENV, capture_output=True, check=True).stdout
+        for pack in (empty + hashlib.sha1(empty).digest(), packed):
+            with self.subTest(pack=pack[:12]):
+                shutil.rmtree(self.area, ignore_errors=True)
+                result = self.step(server=self.between(pack), filter="blob:none")
+                self.assertNotEqual(result.code, 0)
+                self.assert_says(result, "left out objects by a filter and does not give")
+                self.assertFalse(os.path.exists(self.area + "/read.me"))
+
+    def between(self, pack):
+        """A server that hands on, but answers a fetch without a depth by this pack."""
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if b"command=fetch" in body and b"deepen" not in body:
+                    data, kind = b"000dpackfile\n%04x\1%s0000" % (len(pack) + 5, pack), "application/x-git-upload-pack-result"
+                else:
+                    request = urllib.request.Request(outer.server.url + self.path, data=body or None, method=self.command,
+                                                     headers={k: v for k, v in self.headers.items() if k in ("Git-Protocol", "Content-Type")})
+                    with urllib.request.urlopen(request) as answer:
+                        data, kind = answer.read(), answer.headers["Content-Type"]
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = answer
+
+            def log_message(self, *unused):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+if __name__ == "__main__":
+    main()
