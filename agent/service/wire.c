@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <sys/utsname.h>
 
+#include "agent/service/registration.h"
 #include "agent/service/version.h"
 #include "base/core/clock.h"
 #include "base/core/rand.h"
@@ -72,6 +73,7 @@ struct http_config wire_http_config(void)
 {
 	return (struct http_config){.user_agent = wire_user_agent(),
 	                            .client_cert = variable("DAVIT_CLIENT_CERT"),
+	                            .pace_percent = (int)registration_pace(100),
 	                            .client_key = variable("DAVIT_CLIENT_KEY"),
 	                            .insecure = wire_is_true(getenv("GITHUB_ACTIONS_RUNNER_TLS_NO_VERIFY"))};
 }

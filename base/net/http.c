@@ -49,6 +49,7 @@ struct http *http_new(const struct http_config *config, struct err *err)
 	h->client_key = xstrdup(c->client_key);
 	h->public_key = xstrdup(c->public_key);
 	h->insecure = c->insecure;
+	h->pace_percent = c->pace_percent > 0 ? MIN(c->pace_percent, 100) : 100;
 	return h;
 }
 

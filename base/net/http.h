@@ -13,7 +13,8 @@ struct http_config {
 	const char *ca_file;    /* NULL: the system's bundle, or SSL_CERT_FILE */
 	const char *proxy;      /* NULL: from the environment */
 	const char *client_cert, *client_key;
-	bool insecure; /* no verification: only by an explicit option of the user */
+	int pace_percent; /* of the pauses between tries that are really waited, 1 to 100; 0: all of it. For trials */
+	bool insecure;    /* no verification: only by an explicit option of the user */
 	const char *
 		public_key; /* "sha256//BASE64": the server is the one that has this key, whatever its certificate's name and issuer */
 };

@@ -11,6 +11,7 @@ struct http {
 	bool timer_is_far;
 	char *user_agent, *ca_file, *proxy, *client_cert, *client_key, *public_key;
 	bool insecure;
+	int pace_percent;
 	long connections_kept;
 	struct http_transfer *transfers; /* in flight or in back-off */
 	struct http_turns *turns;        /* of http_together(); NULL: nobody is in it */

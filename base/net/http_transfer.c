@@ -518,12 +518,12 @@ static bool is_transient(CURLcode code)
 
 /* Doubled each time, and anywhere between half of it and the whole: clients that failed together do not return
  * together. */
-static int64_t backoff_ms(int tries)
+static int64_t backoff_ms(int tries, int pace_percent)
 {
 	int64_t full = BACKOFF_FIRST_MS;
 	for (int i = 1; i < tries && full < BACKOFF_MAX_MS; i++)
 		full *= 2;
-	full = MIN(full, (int64_t)BACKOFF_MAX_MS);
+	full = MIN(full, (int64_t)BACKOFF_MAX_MS) * pace_percent / 100;
 	return full / 2 + (int64_t)rand_below((uint64_t)full / 2 + 1);
 }
 
@@ -632,7 +632,8 @@ bool http_transfer_end(struct http_transfer *t, CURLcode code, int *ret_result, 
 		return true;
 
 	if (may_try_again(t, code)) {
-		int64_t delay = backoff_ms(t->tries), asked = code == CURLE_OK ? http_retry_after_ms(&t->response) : -1;
+		int64_t delay = backoff_ms(t->tries, t->client->pace_percent),
+			asked = code == CURLE_OK ? http_retry_after_ms(&t->response) : -1;
 		/* If the server asks for a longer wait, the caller gets the answer and decides itself. */
 		if (asked <= RETRY_AFTER_MAX_MS) {
 			t->due_mono_ms = clock_mono_ms() + MAX(delay, asked);

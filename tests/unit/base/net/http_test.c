@@ -138,6 +138,19 @@ static void a_busy_service_is_asked_again_as_often_as_allowed(void **state)
 	assert_int_equal(client_fault.a.status, 404);
 }
 
+/* Six pauses are 12 s at the least where they are waited in full. */
+static void pauses_between_tries_are_as_short_as_the_client_was_told(void **state)
+{
+	(void)state;
+	const struct http_config config = {.pace_percent = 1};
+	_cleanup_(call_done) struct call c = {.h = http_new(&config, NULL), .w = WAIT_INIT};
+	int64_t start = clock_mono_ms();
+	c.q.retries = 6;
+	assert_int_equal(go(&c, "/fail/6/paced"), 0);
+	assert_int_equal(c.a.status, 200);
+	assert_true(clock_mono_ms() - start < 10000);
+}
+
 static void retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out(void **state)
 {
 	(void)state;
@@ -772,6 +785,7 @@ int main(void)
 		cmocka_unit_test(a_body_is_sent_as_it_is_with_any_method),
 		cmocka_unit_test(a_body_is_streamed_from_a_descriptor_again_for_each_try),
 		cmocka_unit_test(a_busy_service_is_asked_again_as_often_as_allowed),
+		cmocka_unit_test(pauses_between_tries_are_as_short_as_the_client_was_told),
 		cmocka_unit_test(retry_after_is_kept_and_one_beyond_the_deadline_hands_the_answer_out),
 		cmocka_unit_test(a_date_to_come_again_is_one_of_the_servers_clock),
 		cmocka_unit_test(a_request_that_went_out_twice_says_so),
