@@ -12,13 +12,14 @@
 enum { TRIM_MS = 1000 };
 
 /* One thread needs one arena (libcurl's resolver threads would each get one), and large blocks should leave with their
- * owner. */
+ * owner. OpenSSL's buffer of 16 KiB, which it takes for each record and gives back, is none of them: with a mapping of its own
+ * each record would cost two calls of the kernel and fresh pages. */
 void listener_set_up_memory(void)
 {
 #ifdef __GLIBC__
 	(void)mallopt(M_ARENA_MAX, 1);
-	(void)mallopt(M_MMAP_THRESHOLD, 16 * 1024);
-	(void)mallopt(M_TRIM_THRESHOLD, 16 * 1024);
+	(void)mallopt(M_MMAP_THRESHOLD, 32 * 1024);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 * 1024);
 	(void)mallopt(M_TOP_PAD, 4 * 1024);
 #endif
 }

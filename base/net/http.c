@@ -53,24 +53,48 @@ struct http *http_new(const struct http_config *config, struct err *err)
 	return h;
 }
 
+int64_t http_transfer_due(const struct http_transfer *t)
+{
+	return t->easy == NULL ? t->due_mono_ms : t->until_mono_ms;
+}
+
+/* Sorted by when they are due, the soonest first. Polls are all held equally long, so the place of a new one is the end. */
+static void link_transfer(struct http_transfer *t)
+{
+	struct http *h = t->client;
+	struct http_transfer *before = h->last;
+	while (before != NULL && http_transfer_due(before) > http_transfer_due(t))
+		before = before->before;
+	t->before = before;
+	t->next = before != NULL ? before->next : h->first;
+	*(before != NULL ? &before->next : &h->first) = t;
+	*(t->next != NULL ? &t->next->before : &h->last) = t;
+	h->count++;
+	h->unsent += t->easy != NULL && !t->sent;
+	t->linked = true;
+}
+
 static void unlink_transfer(struct http_transfer *t)
 {
-	for (struct http_transfer **p = &t->client->transfers; *p != NULL; p = &(*p)->next) {
-		if (*p == t) {
-			*p = t->next;
-			return;
-		}
-	}
+	struct http *h = t->client;
+	if (!t->linked)
+		return;
+	*(t->before != NULL ? &t->before->next : &h->first) = t->next;
+	*(t->next != NULL ? &t->next->before : &h->last) = t->before;
+	h->count--;
+	h->unsent -= t->easy != NULL && !t->sent;
+	t->linked = false;
 }
 
 void http_free(struct http *h)
 {
 	if (h == NULL)
 		return;
-	while (h->transfers != NULL)
-		http_cancel(h->transfers);
+	while (h->first != NULL)
+		http_cancel(h->first);
+	http_handles_end(h);
 	curl_multi_cleanup(h->multi);
-	closep(&h->epoll_fd);
+	http_sockets_end(h);
 	free(h->user_agent);
 	free(h->ca_file);
 	free(h->proxy);
@@ -90,6 +114,7 @@ void http_set_user_agent(struct http *h, const char *user_agent)
 {
 	free(h->user_agent);
 	h->user_agent = xstrdup(user_agent);
+	http_handles_end(h); /* they have the former one */
 }
 
 void http_response_done(struct http_response *r)
@@ -140,9 +165,7 @@ void http_cancel(struct http_transfer *t)
  * that, each poll would lose its connection at its end, and the next one would begin with a handshake. */
 static void keep_connections(struct http *h)
 {
-	long count = IDLE_CONNECTIONS;
-	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next)
-		count++;
+	long count = IDLE_CONNECTIONS + (long)h->count;
 	if (count == h->connections_kept)
 		return;
 	h->connections_kept = count;
@@ -152,12 +175,7 @@ static void keep_connections(struct http *h)
 static int begin(struct http_transfer *t, struct err *err)
 {
 	keep_connections(t->client);
-	int r = http_transfer_begin(t, err);
-	if (r < 0)
-		return r;
-	if (!str_starts(t->url, "http:"))
-		curl_easy_setopt(t->easy, CURLOPT_PIPEWAIT, 1L);
-	return 0;
+	return http_transfer_begin(t, err);
 }
 
 int http_launch(struct http_transfer *t, struct err *err)
@@ -167,8 +185,7 @@ int http_launch(struct http_transfer *t, struct err *err)
 		http_transfer_free(t);
 		return r;
 	}
-	t->next = t->client->transfers;
-	t->client->transfers = t;
+	link_transfer(t);
 	return 0;
 }
 
@@ -196,20 +213,20 @@ static void finish(struct http_transfer *t, int result, const struct err *err)
 
 static void begin_due(struct http *h)
 {
-	for (bool again = true; again;) {
-		again = false;
-		int64_t now = clock_mono_ms();
-		for (struct http_transfer *t = h->transfers; t != NULL; t = t->next) {
-			struct err err = ERR_INIT;
-			if (t->easy != NULL || t->due_mono_ms > now)
-				continue;
-			int r = begin(t, &err);
-			if (r < 0) {
-				finish(t, r, &err);
-				again = true;
-				break;
-			}
+	int64_t now = clock_mono_ms();
+	for (struct http_transfer *t = h->first, *next; t != NULL && http_transfer_due(t) <= now; t = next) {
+		struct err err = ERR_INIT;
+		next = t->next;
+		if (t->easy != NULL)
+			continue;
+		unlink_transfer(t);
+		int r = begin(t, &err);
+		if (r >= 0) {
+			link_transfer(t);
+			continue;
 		}
+		finish(t, r, &err);
+		next = h->first; /* its owner may have ended others */
 	}
 }
 
@@ -218,8 +235,11 @@ static bool end_try(struct http_transfer *t, CURLcode how)
 {
 	struct err failure = ERR_INIT;
 	int result = 0;
-	if (http_transfer_end(t, how, &result, &failure))
+	unlink_transfer(t);
+	if (http_transfer_end(t, how, &result, &failure)) {
+		link_transfer(t);
 		return false;
+	}
 	finish(t, result, &failure);
 	return true;
 }
@@ -229,12 +249,12 @@ static int end_overdue(struct http *h)
 {
 	int ended = 0;
 	int64_t now = clock_mono_ms();
-	for (struct http_transfer *t = h->transfers, *next; t != NULL; t = next) {
+	for (struct http_transfer *t = h->first, *next; t != NULL && http_transfer_due(t) <= now; t = next) {
 		next = t->next;
-		if (t->easy == NULL || t->until_mono_ms > now || !end_try(t, CURLE_OPERATION_TIMEDOUT))
+		if (t->easy == NULL || !end_try(t, CURLE_OPERATION_TIMEDOUT))
 			continue;
 		ended++;
-		next = h->transfers; /* its owner may have ended others */
+		next = h->first; /* its owner may have ended others */
 	}
 	return ended;
 }
@@ -262,20 +282,18 @@ static int64_t sooner(int64_t a, int64_t b)
 	return a < 0 ? b : b < 0 ? a : MIN(a, b);
 }
 
-/* Milliseconds to what is next: a try that is due, or what libcurl wants; -1: nothing. */
+/* Milliseconds to what is next: a try that is due or over its time, or what libcurl wants; -1: nothing. */
 static int64_t next_due_ms(const struct http *h)
 {
-	int64_t next = http_sockets_left_ms(h), now = clock_mono_ms();
-	for (const struct http_transfer *t = h->transfers; t != NULL; t = t->next)
-		if (t->easy == NULL)
-			next = sooner(next, MAX(t->due_mono_ms - now, 0));
-	return next;
+	int64_t due = sooner(h->first != NULL ? http_transfer_due(h->first) : -1, http_sockets_due(h));
+	return due < 0 ? -1 : MAX(due - clock_mono_ms(), 0);
 }
 
 /* Until one of the descriptors or a connection is ready, or at most so long. Returns how many of the descriptors are. */
 static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, int64_t max_ms, struct err *err)
 {
 	_cleanup_free_ struct pollfd *fds = xcalloc(extra_count + 1, sizeof(*fds));
+	http_sockets_settle(h);
 	if (extra_count > 0)
 		memcpy(fds, extra, extra_count * sizeof(*fds));
 	fds[extra_count] = (struct pollfd){.fd = h->epoll_fd, .events = POLLIN};
@@ -283,9 +301,10 @@ static int poll_all(struct http *h, struct pollfd *extra, size_t extra_count, in
 	int ready = poll(fds, extra_count + 1, ms < 0 ? -1 : (int)MIN(ms, INT_MAX));
 	if (ready < 0 && errno != EINTR)
 		return err_errno(err, errno, "wait for the network");
+	h->ready = ready > 0 && fds[extra_count].revents != 0;
 	for (size_t i = 0; i < extra_count; i++)
 		extra[i].revents = ready > 0 ? fds[i].revents : 0;
-	return MAX(ready, 0) - (ready > 0 && fds[extra_count].revents != 0);
+	return MAX(ready, 0) - h->ready;
 }
 
 int http_wait(struct http *h, struct wait *w, struct err *err)

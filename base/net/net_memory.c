@@ -3,7 +3,8 @@
  * Over TLS and HTTP/1.1 libcurl copies each request into an upload buffer of at least 16 KiB and keeps it until the
  * answer is complete: for minutes with a long poll, once a registration. From malloc such a block lies on used
  * pages and costs its full size; alone on fresh pages it costs only those that the request fills, usually
- * one. (CURLOPT_UPLOAD_BUFFERSIZE goes no lower, and must not be changed while a request is pending.) */
+ * one. (CURLOPT_UPLOAD_BUFFERSIZE goes no lower, and must not be changed while a request is pending.) A few of those that are
+ * over are kept for the next requests, so that a poll that follows another one costs neither a mapping nor a fresh page. */
 #include "base/net/net_priv.h"
 
 #include <malloc.h>
@@ -14,17 +15,48 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { LARGE = 16 * 1024, PAGE = 4096 };
+enum { LARGE = 16 * 1024, PAGE = 4096, LISTS = 256, SPARES_MAX = 4 };
 
-/* A large block. The list is short, one for each pending request, and is searched only for page-aligned blocks. Names
- * are resolved in threads, hence the lock. */
+/* A large block. There is one for each pending request, and they are searched only for page-aligned blocks. Names are resolved in
+ * threads, hence the lock. */
 struct large {
 	struct large *next;
 	void *pages;
 	size_t size;
 };
-static struct large *larges;
+static struct large *larges[LISTS]; /* by address */
+static struct large *spares;        /* of LARGE bytes, written to by somebody */
+static size_t spare_count;
 static pthread_mutex_t larges_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct large **list_of(const void *pages)
+{
+	uintptr_t number = (uintptr_t)pages / PAGE;
+	return &larges[(number ^ number / LISTS) % LISTS];
+}
+
+/* Under the lock. */
+static void *enlist(struct large *l)
+{
+	struct large **list = list_of(l->pages);
+	l->next = *list;
+	*list = l;
+	return l->pages;
+}
+
+static void *take_spare(void)
+{
+	void *pages = NULL;
+	pthread_mutex_lock(&larges_lock);
+	struct large *l = spares;
+	if (l != NULL) {
+		spares = l->next;
+		spare_count--;
+		pages = enlist(l);
+	}
+	pthread_mutex_unlock(&larges_lock);
+	return pages;
+}
 
 static void *take_large(size_t size)
 {
@@ -37,8 +69,8 @@ static void *take_large(size_t size)
 		return NULL;
 	}
 	pthread_mutex_lock(&larges_lock);
-	*l = (struct large){.next = larges, .pages = pages, .size = size};
-	larges = l;
+	*l = (struct large){.pages = pages, .size = size};
+	enlist(l);
 	pthread_mutex_unlock(&larges_lock);
 	return pages;
 }
@@ -46,7 +78,7 @@ static void *take_large(size_t size)
 /* The list's pointer to the block p; NULL: p is one of malloc's. Under the lock. */
 static struct large **find_large(const void *p)
 {
-	for (struct large **l = &larges; *l != NULL; l = &(*l)->next)
+	for (struct large **l = list_of(p); *l != NULL; l = &(*l)->next)
 		if ((*l)->pages == p)
 			return l;
 	return NULL;
@@ -70,11 +102,17 @@ static bool give_large(void *p)
 		return false;
 	pthread_mutex_lock(&larges_lock);
 	struct large **place = find_large(p), *l = place == NULL ? NULL : *place;
+	bool kept = l != NULL && l->size == LARGE && spare_count < SPARES_MAX;
 	if (l != NULL)
 		*place = l->next;
+	if (kept) {
+		l->next = spares;
+		spares = l;
+		spare_count++;
+	}
 	pthread_mutex_unlock(&larges_lock);
-	if (l == NULL)
-		return false;
+	if (l == NULL || kept)
+		return l != NULL;
 	(void)munmap(l->pages, l->size);
 	free(l);
 	return true;
@@ -82,6 +120,9 @@ static bool give_large(void *p)
 
 static void *take(size_t size)
 {
+	void *spare = size == LARGE ? take_spare() : NULL;
+	if (spare != NULL)
+		return spare;
 	return size < LARGE ? malloc(size) : take_large(size);
 }
 
