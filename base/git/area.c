@@ -123,14 +123,24 @@ void git_area_forget_files(struct git_area *a)
 
 int git_area_handle(const struct git_area *a, git_repository **ret)
 {
-	return git_repository_open_ext(ret, a->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	if (!a->module)
+		return git_repository_open_ext(ret, a->path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	/* Where the work tree is, is not asked of the files of an earlier job. */
+	const unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_NO_DOTGIT | GIT_REPOSITORY_OPEN_BARE;
+	git_repository *repo _cleanup_(repository_freep) = NULL;
+	int r = git_repository_open_ext(&repo, a->git_path, flags, NULL);
+	if (r == 0)
+		r = git_repository_set_workdir(repo, a->path, 0);
+	if (r == 0)
+		*ret = TAKE(repo);
+	return r;
 }
 
 /* Opens the repository if it is exactly here and its origin is the area's. */
 static bool open_existing(struct git_area *a)
 {
 	git_repository *repo _cleanup_(repository_freep) = NULL;
-	if (git_area_handle(a, &repo) != 0 || !origin_is(repo, a->url))
+	if (git_area_handle(a, &repo) != 0 || (!a->module && !origin_is(repo, a->url)))
 		return false;
 	a->repo = TAKE(repo);
 	return true;
@@ -139,22 +149,39 @@ static bool open_existing(struct git_area *a)
 static int open_git(struct git_area *a, struct err *err)
 {
 	closep(&a->git);
-	a->git = fs_open_beneath(a->root, ".git", O_RDONLY | O_DIRECTORY, 0, err);
+	a->git = fs_open_beneath(a->store, a->git_name, O_RDONLY | O_DIRECTORY, 0, err);
 	return a->git < 0 ? a->git : 0;
+}
+
+static int init(struct git_area *a, git_repository **ret)
+{
+	git_repository_init_options options;
+	git_repository *repo _cleanup_(repository_freep) = NULL;
+	git_config *config _cleanup_(config_freep) = NULL;
+	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
+	options.flags = GIT_REPOSITORY_INIT_MKDIR | GIT_REPOSITORY_INIT_MKPATH;
+	options.initial_head = "main";
+	if (!a->module)
+		return git_repository_init_ext(ret, a->path, &options);
+	options.flags |= GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_NO_DOTGIT_DIR;
+	int r = git_repository_init_ext(&repo, a->git_path, &options);
+	if (r == 0)
+		r = git_repository_config(&config, repo);
+	if (r == 0)
+		r = git_config_set_bool(config, "core.bare", 0);
+	if (r == 0)
+		r = git_config_set_bool(config, "core.logallrefupdates", 1);
+	return r == 0 ? git_area_handle(a, ret) : r;
 }
 
 static int create(struct git_area *a, struct err *err)
 {
-	git_repository_init_options options;
 	git_remote *origin _cleanup_(remote_freep) = NULL;
 	git_repository *repo _cleanup_(repository_freep) = NULL;
 	git_config *config _cleanup_(config_freep) = NULL;
 	git_remote_create_options remote;
 	git_remote_create_options_init(&remote, GIT_REMOTE_CREATE_OPTIONS_VERSION);
-	git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
-	options.flags = GIT_REPOSITORY_INIT_MKDIR | GIT_REPOSITORY_INIT_MKPATH;
-	options.initial_head = "main";
-	int r = git_repository_init_ext(&repo, a->path, &options);
+	int r = init(a, &repo);
 	remote.repository = repo;
 	remote.name = "origin";
 	remote.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF;
@@ -168,7 +195,8 @@ static int create(struct git_area *a, struct err *err)
 	if (r != 0)
 		return git_area_error(err, r, "make the work area");
 	a->repo = TAKE(repo);
-	return open_git(a, err);
+	r = open_git(a, err);
+	return r >= 0 && a->module ? git_area_configure_module(a, err) : r;
 }
 
 static void read_head(struct git_area *a)
@@ -182,10 +210,20 @@ static void read_head(struct git_area *a)
 	}
 }
 
-/* Makes and opens the directory, and sets its path for libgit2, which only takes paths. */
-static int open_place(struct git_area *a, const char *root, const char *below, struct err *err)
+char *git_area_path_of(int directory, struct err *err)
 {
 	char real[PATH_MAX];
+	_cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", directory);
+	ssize_t len = readlink(link, real, sizeof(real));
+	if (len > 0 && len < (ssize_t)sizeof(real))
+		return xstrndup(real, (size_t)len);
+	err_errno(err, len < 0 ? errno : ENAMETOOLONG, "find the path of the work area");
+	return NULL;
+}
+
+/* Makes and opens the directory. */
+static int open_place(struct git_area *a, const char *root, const char *below, struct err *err)
+{
 	int r = fs_mkdirs(AT_FDCWD, root, 0755, err);
 	if (r < 0)
 		return r;
@@ -199,13 +237,13 @@ static int open_place(struct git_area *a, const char *root, const char *below, s
 			"a work area lies below the workspace and not behind a symbolic link; give another `path:`, or remove the link");
 	if (a->root < 0)
 		return a->root;
-	_cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", a->root);
-	ssize_t len = readlink(link, real, sizeof(real));
-	if (len <= 0 || len == sizeof(real))
-		return err_errno(err, len < 0 ? errno : ENAMETOOLONG, "find the path of the work area");
-	a->path = xstrndup(real, (size_t)len);
+	a->path = git_area_path_of(a->root, err);
+	if (a->path == NULL)
+		return ERR_IO;
 	a->git_path = fs_join(a->path, ".git");
-	return 0;
+	a->git_name = xstrdup(".git");
+	a->store = fcntl(a->root, F_DUPFD_CLOEXEC, 3);
+	return a->store >= 0 ? 0 : err_errno(err, errno, "open the workspace %s", root);
 }
 
 /* True if the commit of HEAD exists, and those at which the history ends. */
@@ -230,14 +268,14 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 {
 	struct stat st;
 	_cleanup_free_ char *why = NULL;
-	bool is_dir = fstatat(a->root, ".git", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-	int r = is_dir ? git_mend(a->root, ".git", &why, err) : 0;
+	bool is_dir = fstatat(a->store, a->git_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+	int r = is_dir ? git_mend(a->store, a->git_name, &why, err) : 0;
 	if (r < 0)
 		return err_wrap(err, r, "fix the work area");
 	if (r > 0) {
 		log_debug("git", "%s: %s: it is recreated", a->git_path, why);
 		a->renewed = true;
-		return fs_remove_tree(a->root, ".git", err);
+		return fs_remove_tree(a->store, a->git_name, err);
 	}
 	if (is_dir && open_existing(a)) {
 		r = open_git(a, err);
@@ -249,6 +287,8 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 		r = git_area_renew(a, err);
 		return r < 0 ? r : 1;
 	}
+	if (a->module)
+		return fs_remove_tree(a->store, a->git_name, err);
 	if (is_empty_dir(a->root, NULL))
 		return 0;
 	if (clean)
@@ -261,13 +301,21 @@ int git_area_open(const char *root, const char *below, const char *url, bool cle
                   struct err *err)
 {
 	struct git_area *a _cleanup_(git_area_freep) = xcalloc(1, sizeof(*a));
-	a->root = a->git = -1;
-	git_area_library();
+	a->root = a->git = a->store = -1;
 	int r = open_place(a, root, below, err);
 	if (r < 0)
 		return err_wrap(err, r, "make the work area");
+	r = git_area_begin(a, url, clean, err);
+	if (r >= 0)
+		*ret = TAKE(a);
+	return r;
+}
+
+int git_area_begin(struct git_area *a, const char *url, bool clean, struct err *err)
+{
+	git_area_library();
 	a->url = xstrdup(url);
-	r = open_kept(a, clean, err);
+	int r = open_kept(a, clean, err);
 	if (r < 0)
 		return r;
 	a->kept = r > 0;
@@ -278,7 +326,6 @@ int git_area_open(const char *root, const char *below, const char *url, bool cle
 	if (r < 0)
 		return err_wrap(err, r, a->kept ? "remove what a first checkout left" : "prepare the work area");
 	read_head(a);
-	*ret = TAKE(a);
 	return 0;
 }
 
@@ -287,7 +334,7 @@ int git_area_renew(struct git_area *a, struct err *err)
 	git_repository_free(TAKE(a->repo));
 	a->kept = false;
 	a->head[0] = '\0';
-	int r = open_git(a, NULL) >= 0 ? empty_dir(a->git, "index", err) : fs_remove_tree(a->root, ".git", err);
+	int r = open_git(a, NULL) >= 0 ? empty_dir(a->git, "index", err) : fs_remove_tree(a->store, a->git_name, err);
 	if (r >= 0)
 		r = create(a, err);
 	return r < 0 ? err_wrap(err, r, "recreate the work area") : 0;
@@ -319,99 +366,6 @@ bool git_area_has_object(const struct git_area *a, const char *id)
 	bool has = git_oid_fromstr(&oid, id) == 0 && git_object_lookup(&found, a->repo, &oid, GIT_OBJECT_ANY) == 0;
 	git_object_free(found);
 	return has;
-}
-
-static bool in_the_way(const char *name, const char *wanted)
-{
-	const char *shorter = strlen(name) < strlen(wanted) ? name : wanted, *longer = shorter == name ? wanted : name;
-	size_t len = strlen(shorter);
-	return strncmp(shorter, longer, len) == 0 && longer[len] == '/';
-}
-
-/* A branch that is gone on the server may be in the way of this one's directory, or lie below its name. */
-static int set_reference(struct git_area *a, const char *name, const git_oid *id)
-{
-	git_reference *made _cleanup_(reference_freep) = NULL;
-	git_strarray names = {NULL, 0};
-	int r = git_reference_create(&made, a->repo, name, id, 1, NULL);
-	if (r == 0)
-		return 0;
-	r = git_reference_list(&names, a->repo);
-	for (size_t i = 0; r == 0 && i < names.count; i++)
-		if (in_the_way(names.strings[i], name))
-			r = git_reference_remove(a->repo, names.strings[i]);
-	git_strarray_dispose(&names);
-	return r == 0 ? git_reference_create(&made, a->repo, name, id, 1, NULL) : r;
-}
-
-static int configure(git_config *config, const char *key, const char *value)
-{
-	git_buf now = {NULL, 0, 0};
-	bool same = git_config_get_string_buf(&now, config, key) == 0 && strcmp(now.ptr, value) == 0;
-	git_buf_dispose(&now);
-	return same ? 0 : git_config_set_string(config, key, value);
-}
-
-/* Where `git pull` and `git push` of the branch go. */
-static int follow_origin(struct git_area *a, const char *branch, const char *name)
-{
-	_cleanup_free_ char *remote = xasprintf("branch.%s.remote", branch),
-			    *merge = xasprintf("branch.%s.merge", branch);
-	git_config *config _cleanup_(config_freep) = NULL;
-	int r = git_repository_config(&config, a->repo);
-	if (r == 0)
-		r = configure(config, remote, "origin");
-	return r == 0 ? configure(config, merge, name) : r;
-}
-
-/* Branches of an earlier job; of the server's, those of a fetch of all are today's. */
-static int forget_branches(struct git_area *a, const struct git_wanted *want, bool all)
-{
-	git_strarray names = {NULL, 0};
-	bool by_branch = want->ref != NULL && str_starts(want->ref, "refs/heads/");
-	const char *branch = by_branch ? want->ref + strlen("refs/heads/") : "";
-	int r = git_reference_list(&names, a->repo);
-	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		const char *name = names.strings[i];
-		bool ours = str_starts(name, "refs/heads/"), theirs = !all && str_starts(name, "refs/remotes/origin/");
-		size_t prefix = strlen(ours ? "refs/heads/" : "refs/remotes/origin/");
-		if ((ours || theirs) && !(by_branch && strcmp(name + prefix, branch) == 0))
-			r = git_reference_remove(a->repo, name);
-	}
-	git_strarray_dispose(&names);
-	return r;
-}
-
-/* HEAD and the references, once the work tree is right. */
-static int set_references(struct git_area *a, const struct git_wanted *want, bool all, struct err *err)
-{
-	git_oid id, object;
-	int r = git_oid_fromstr(&id, want->commit);
-	if (r == 0)
-		r = git_oid_fromstr(&object, want->object);
-	if (r == 0 && want->ref != NULL && str_starts(want->ref, "refs/heads/")) {
-		const char *branch = want->ref + strlen("refs/heads/");
-		_cleanup_free_ char *remote = xasprintf("refs/remotes/origin/%s", branch);
-		r = set_reference(a, want->ref, &id);
-		if (r == 0)
-			r = set_reference(a, remote, &id);
-		if (r == 0)
-			r = git_repository_set_head(a->repo, want->ref);
-		if (r == 0)
-			r = follow_origin(a, branch, want->ref);
-	} else if (r == 0) {
-		if (want->ref != NULL && str_starts(want->ref, "refs/tags/"))
-			set_reference(a, want->ref, &object);
-		if (want->ref != NULL && str_starts(want->ref, "refs/pull/")) {
-			_cleanup_free_ char *pull = xasprintf("refs/remotes/%s", want->ref + strlen("refs/"));
-			r = set_reference(a, pull, &id);
-		}
-		if (r == 0)
-			r = git_repository_set_head_detached(a->repo, &id);
-	}
-	if (r == 0 && a->kept)
-		r = forget_branches(a, want, all);
-	return r == 0 ? 0 : git_area_error(err, r, "set HEAD");
 }
 
 int git_area_peel(struct git_area *a, struct git_wanted *want, struct err *err)
@@ -465,7 +419,7 @@ static int checkout(struct git_area *a, const struct git_wanted *want, const str
 	if (tags != NULL)
 		r = git_tags_set(a, tags, err);
 	if (r >= 0)
-		r = set_references(a, want, wish->depth == 0, err);
+		r = git_area_set_references(a, want, wish->depth == 0, err);
 	if (r < 0)
 		return r;
 	unlinkat(a->git, mark, 0);
@@ -566,6 +520,8 @@ void git_area_free(struct git_area *a)
 	git_repository_free(a->repo);
 	closep(&a->root);
 	closep(&a->git);
+	closep(&a->store);
+	free(a->git_name);
 	free(a->path);
 	free(a->git_path);
 	free(a->url);

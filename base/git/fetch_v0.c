@@ -90,6 +90,30 @@ int git_v0_resolve(const struct git_remote_access *remote, const char *const *na
 	return git_wire_no_name(remote, names[0], err);
 }
 
+int git_v0_default(const struct git_remote_access *remote, struct git_wanted *ret, struct err *err)
+{
+	struct git_http h = {.remote = remote};
+	git_remote *origin _cleanup_(remote_freep) = NULL;
+	const git_remote_head **heads;
+	size_t count;
+	git_area_library();
+	int r = connect(&h, NULL, &origin, err);
+	if (r >= 0 && (r = git_remote_ls(&heads, &count, origin)) != 0)
+		r = git_http_error(&h, r, "list the references of the git server", err);
+	if (r < 0)
+		return err_wrap(err, r, "look for the default branch");
+	for (size_t i = 0; i < count; i++) {
+		const char *target = heads[i]->symref_target;
+		if (strcmp(heads[i]->name, "HEAD") != 0 || target == NULL || !str_starts(target, "refs/heads/"))
+			continue;
+		git_oid_tostr(ret->object, GIT_HEX, &heads[i]->oid);
+		git_oid_tostr(ret->commit, GIT_HEX, &heads[i]->oid);
+		ret->ref = xstrdup(target);
+		return 0;
+	}
+	return git_wire_no_name(remote, "HEAD", err);
+}
+
 /* ---- existing objects ---- */
 
 /* libgit2 offers the server every commit that a reference reaches, and knows nothing of histories that end early: it would fail, or
@@ -130,18 +154,22 @@ static char *spec_for(const git_remote_head *const *heads, size_t count, const c
 	return NULL;
 }
 
-static int download(struct git_http *h, git_remote *origin, const char *commit, bool all, bool tags, struct err *err)
+static int download(struct git_http *h, git_remote *origin, const struct git_wanted *want, bool all, bool tags,
+                    struct err *err)
 {
 	const git_remote_head **heads;
 	size_t count, n = 0;
-	char *specs[3];
+	char *specs[4];
 	git_fetch_options options;
 	int r = git_remote_ls(&heads, &count, origin);
 	if (r != 0)
 		return git_http_error(h, r, "list the references of the git server", err);
-	_cleanup_free_ char *one = spec_for(heads, count, commit);
+	_cleanup_free_ char *one = spec_for(heads, count, want->object),
+			    *also = one != NULL && !all ? spec_for(heads, count, want->also) : NULL;
 	if (one != NULL)
 		specs[n++] = one;
+	if (also != NULL)
+		specs[n++] = also;
 	if (one == NULL || all)
 		specs[n++] = (char *)(uintptr_t) "+refs/heads/*:refs/remotes/origin/*";
 	if (one == NULL || all || tags)
@@ -167,7 +195,7 @@ int git_v0_fetch(struct git_area *a, const struct git_remote_access *remote, con
 	if (r >= 0 && shallow)
 		r = forget_references(a, err);
 	if (r >= 0)
-		r = download(&h, origin, want->object, all, tags, err);
+		r = download(&h, origin, want, all, tags, err);
 	if (r >= 0 && shallow)
 		r = git_area_deepened(a, err);
 	if (r < 0)

@@ -9,6 +9,8 @@ struct git_tags;
 /* Like git_wire_resolve. */
 int git_v0_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                    struct err *err);
+/* Like git_wire_default. */
+int git_v0_default(const struct git_remote_access *remote, struct git_wanted *ret, struct err *err);
 /* Like git_tags_list. */
 int git_v0_tags(const struct git_remote_access *remote, struct git_tags *ret, struct err *err);
 /* all: every branch and tag; tags: every tag. ERR_NOT_FOUND: none of them holds the commit. */

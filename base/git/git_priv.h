@@ -14,10 +14,13 @@ struct git_area_lfs {
 
 struct git_area {
 	git_repository *repo;
-	int root;   /* of the work tree */
-	int git;    /* of .git; -1: there is none yet */
+	int root; /* of the work tree */
+	int git;  /* of .git, or of the directory that a submodule has in its place; -1: there is none yet */
+	int store; /* of the directory that it lies in, by the name git_name: the work tree itself, or one of .git/modules */
+	char *git_name;
 	char *path; /* the work tree's, for libgit2 */
 	char *git_path;
+	bool module; /* a submodule's */
 	char *url;
 	bool kept;    /* it existed before */
 	bool renewed; /* it existed, but could not be used */
@@ -31,6 +34,23 @@ struct git_area {
 void git_area_library(void);
 /* libgit2's last error as ours; the only place in these files that reads it. */
 int git_area_error(struct err *err, int code, const char *what);
+/* The way to the work tree and to its .git is known: opens or makes the repository (git_area_open). Url is copied. */
+int git_area_begin(struct git_area *a, const char *url, bool clean, struct err *err);
+/* For libgit2, which only takes paths. free(); NULL: see err. */
+char *git_area_path_of(int directory, struct err *err);
+/* The area of a submodule of this one (module.c): its work tree at path, its .git at .git/modules/NAME. Both are made when missing, and
+ * what stands in their way is removed. url: its origin. */
+int git_area_open_module(struct git_area *super, const char *name, const char *path, const char *url, bool clean,
+                         struct git_area **ret, struct err *err);
+/* Its configuration, as it belongs to its place and url. */
+int git_area_configure_module(struct git_area *a, struct err *err);
+int git_area_configure(git_config *config, const char *key, const char *value);
+/* HEAD and the references, once the work tree is right. all: a fetch brought all of the server's. */
+int git_area_set_references(struct git_area *a, const struct git_wanted *want, bool all, struct err *err);
+/* A reference, whatever stands in its way. 0 or libgit2's error. */
+int git_area_set_reference(struct git_area *a, const char *name, const git_oid *id);
+/* Where `git pull` and `git push` of the branch go. Likewise. */
+int git_area_follow_origin(struct git_area *a, const char *branch, const char *name);
 /* A handle of one's own. 0 or libgit2's error. */
 int git_area_handle(const struct git_area *a, git_repository **ret);
 /* True if the directory holds nothing but .git. */
@@ -44,6 +64,8 @@ bool git_area_converts(git_repository *repo);
 bool git_area_has_object(const struct git_area *a, const char *id);
 /* True if the objects of want and tags are here, at least depth commits deep. */
 bool git_area_is_deep(struct git_area *a, const struct git_wanted *want, const struct git_tags *tags, int depth);
+/* Like git_wire_default, also for a server without protocol version 2. */
+int git_area_default(const struct git_remote_access *remote, struct git_wanted *ret, struct err *err);
 struct git_request {
 	const struct git_wanted *want;
 	const struct git_tags *tags; /* their objects too; may be empty */

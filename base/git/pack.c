@@ -160,6 +160,8 @@ static int fetch_v2(struct git_area *a, const struct git_remote_access *remote, 
 	if (r < 0)
 		return r;
 	git_tags_ids(q->tags, &in.more);
+	if (q->want->also[0] != '\0')
+		strv_add(&in.more, q->want->also);
 	/* With a filter all of history is a depth too where some of it is missing, as `git fetch --unshallow` has it. */
 	int depth = q->depth == 0 && q->filter != NULL && in.former.count > 0 ? INT_MAX : q->depth;
 	/* To get all of history, do not name a commit that lacks a part of it. */
@@ -198,6 +200,16 @@ int git_area_resolve(const struct git_remote_access *remote, const char *const *
 		log_debug("git", "%s: no protocol version 2, asking by version 0", remote->url);
 		err_clear(err);
 		r = git_v0_resolve(remote, names, ret, err);
+	}
+	return r;
+}
+
+int git_area_default(const struct git_remote_access *remote, struct git_wanted *ret, struct err *err)
+{
+	int r = git_wire_default(remote, ret, err);
+	if (r == ERR_UNSUPPORTED) {
+		err_clear(err);
+		r = git_v0_default(remote, ret, err);
 	}
 	return r;
 }

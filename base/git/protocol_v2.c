@@ -201,6 +201,7 @@ struct refs {
 	const char *const *names;
 	int best; /* index into names of the best so far, -1: none */
 	char id[GIT_HEX], commit[GIT_HEX];
+	char *target; /* what the best one stands for, where that was asked; NULL: nothing */
 	size_t bytes;
 	bool seen_any;
 };
@@ -229,7 +230,7 @@ int git_wire_ref(const char *data, size_t *len, size_t *bytes, struct err *err)
 	return 0;
 }
 
-/* "ID NAME[ peeled:ID]" */
+/* "ID NAME[ symref-target:NAME][ peeled:ID]" */
 static int on_ref(void *context, int kind, const char *data, size_t len, struct err *err)
 {
 	struct refs *refs = context;
@@ -246,8 +247,14 @@ static int on_ref(void *context, int kind, const char *data, size_t len, struct 
 	for (int i = 0; refs->names[i] != NULL && (refs->best < 0 || i < refs->best); i++) {
 		if (strcmp(line, refs->names[i]) != 0)
 			continue;
-		const char *peeled = attributes ? strstr(attributes, "peeled:") : NULL;
+		const char *peeled = attributes ? strstr(attributes, "peeled:") : NULL,
+			   *target = attributes ? strstr(attributes, "symref-target:") : NULL;
 		refs->best = i;
+		if (target != NULL) {
+			target += strlen("symref-target:");
+			free(refs->target);
+			refs->target = xstrndup(target, strcspn(target, " "));
+		}
 		memcpy(refs->id, data, 40);
 		memcpy(refs->commit, peeled && is_id(peeled + 7, strlen(peeled + 7)) ? peeled + 7 : data, 40);
 	}
@@ -269,16 +276,21 @@ bool git_wanted_by_id(struct git_wanted *w, const char *id)
 	return true;
 }
 
-int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
-                     struct err *err)
+static void refs_done(struct refs *refs)
 {
-	struct refs refs = {.names = names, .best = -1};
-	struct git_exchange x _cleanup_(git_exchange_done) = GIT_EXCHANGE_INIT(on_ref, &refs);
+	free(refs->target);
+}
+
+static int list(const struct git_remote_access *remote, const char *const *names, struct refs *refs, struct err *err)
+{
+	*refs = (struct refs){.names = names, .best = -1};
+	struct git_exchange x _cleanup_(git_exchange_done) = GIT_EXCHANGE_INIT(on_ref, refs);
 	struct str body _cleanup_(str_done) = STR_INIT(GIT_WIRE_REQUEST_MAX);
 	git_wire_line(&body, "command=ls-refs");
 	git_wire_line(&body, "agent=davit/" DAVIT_VERSION);
 	str_append(&body, "0001");
 	git_wire_line(&body, "peel");
+	git_wire_line(&body, "symrefs");
 	for (size_t i = 0; names[i] != NULL; i++)
 		git_wire_linef(&body, "ref-prefix ", names[i]);
 	str_append(&body, "0000");
@@ -286,13 +298,36 @@ int git_wire_resolve(const struct git_remote_access *remote, const char *const *
 	if (r < 0)
 		return err_wrap(err, r, "look for '%s'", names[0]);
 	/* An empty list ends with a flush; version 0 does not understand the request and ends silently. */
-	if (!refs.seen_any)
+	if (!refs->seen_any)
 		return err_set(err, ERR_UNSUPPORTED, "the git server does not speak protocol version 2");
-	if (refs.best < 0)
-		return git_wire_no_name(remote, names[0], err);
+	return refs->best < 0 ? git_wire_no_name(remote, names[0], err) : 0;
+}
+
+int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
+                     struct err *err)
+{
+	struct refs refs _cleanup_(refs_done) = {.names = NULL};
+	int r = list(remote, names, &refs, err);
+	if (r < 0)
+		return r;
 	memcpy(ret->object, refs.id, GIT_HEX);
 	memcpy(ret->commit, refs.commit, GIT_HEX);
 	ret->ref = xstrdup(names[refs.best]);
+	return 0;
+}
+
+int git_wire_default(const struct git_remote_access *remote, struct git_wanted *ret, struct err *err)
+{
+	static const char *const names[] = {"HEAD", NULL};
+	struct refs refs _cleanup_(refs_done) = {.names = NULL};
+	int r = list(remote, names, &refs, err);
+	if (r < 0)
+		return r;
+	if (refs.target == NULL || !str_starts(refs.target, "refs/heads/"))
+		return git_wire_no_name(remote, names[0], err);
+	memcpy(ret->object, refs.commit, GIT_HEX);
+	memcpy(ret->commit, refs.commit, GIT_HEX);
+	ret->ref = TAKE(refs.target);
 	return 0;
 }
 

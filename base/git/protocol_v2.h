@@ -19,7 +19,8 @@ enum { GIT_HEX = 41 };
 struct git_wanted {
 	char object[GIT_HEX]; /* the tag's, or the commit itself */
 	char commit[GIT_HEX];
-	char *ref; /* the name that was found; NULL: by id */
+	char *ref;          /* the name that was found; NULL: by id */
+	char also[GIT_HEX]; /* another commit that is fetched with it; "": none */
 };
 void git_wanted_done(struct git_wanted *w);
 /* By an id of 40 digits, case-insensitive. False: it is not an id. */
@@ -36,6 +37,9 @@ int git_wire_no_name(const struct git_remote_access *remote, const char *name, s
 /* Full names, tried in order: "refs/heads/x", "refs/tags/x", or "HEAD". */
 int git_wire_resolve(const struct git_remote_access *remote, const char *const *names, struct git_wanted *ret,
                      struct err *err);
+
+/* The branch that HEAD names there, as ref, with its commit. ERR_NOT_FOUND: there is none. */
+int git_wire_default(const struct git_remote_access *remote, struct git_wanted *ret, struct err *err);
 
 struct git_fetch {
 	const char *want;           /* id of a commit or of a tag's object */

@@ -301,15 +301,12 @@ static int write_blob(struct writer *t, const git_index_entry *e, struct stat *r
 	return git_files_write(&t->files, e->path, e->mode, content.data, content.len, ret, err);
 }
 
-/* A submodule stays an empty directory, as with git without --recurse-submodules. */
+/* A submodule stays an empty directory, as with git without --recurse-submodules. What else stands there is replaced. */
 static int make_submodule(struct writer *t, const git_index_entry *e, struct err *err)
 {
 	const char *name;
-	int r = git_files_parent(&t->files, e->path, &name, err);
-	if (r < 0)
-		return r;
-	return mkdirat(t->files.dir, name, 0777) == 0 || errno == EEXIST ? 0
-	                                                                 : err_errno(err, errno, "make %s", e->path);
+	_cleanup_free_ char *within = xasprintf("%s/", e->path);
+	return git_files_parent(&t->files, within, &name, err);
 }
 
 static int write_entry(struct writer *t, size_t position, struct err *err)

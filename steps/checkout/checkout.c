@@ -13,6 +13,7 @@
 #include "base/net/http.h"
 #include "schemas/checkout.h"
 #include "base/git/area.h"
+#include "base/git/submodules.h"
 #include "engine/run/step.h"
 
 static const char *given(const char *text)
@@ -193,8 +194,30 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 	if (result->submodules > 0)
 		k->c->report(
 			k->c->engine,
-			"%zu submodules stay empty directories: run `git submodule update --init` in a step if they are needed",
+			"%zu submodules are left alone: run `git submodule update --init` in a step if they are needed",
 			result->submodules);
+}
+
+static int bring_submodules(struct checkout *k, struct git_area *area, struct git_area_result *result, struct err *err)
+{
+	struct git_submodules_result all;
+	struct git_submodules wanted = {.remote = &k->remote,
+	                                .depth = (int)k->in->fetch_depth,
+	                                .clean = k->in->clean,
+	                                .recursive = k->in->submodules == CHECKOUT_SUBMODULES_RECURSIVE};
+	if (k->in->submodules == CHECKOUT_SUBMODULES_FALSE)
+		return 0;
+	int r = git_area_submodules(area, &wanted, &all, err);
+	if (r < 0)
+		return r;
+	if (all.count > 0)
+		k->c->report(k->c->engine, "%zu submodules of %zu files, %zu written, %zu removed", all.count,
+		             all.files.files, all.files.written, all.files.removed);
+	result->submodules = all.left;
+	result->lfs_pointers += all.files.lfs_pointers;
+	result->unencoded += all.files.unencoded;
+	result->renewed |= all.files.renewed;
+	return 0;
 }
 
 static int run(struct checkout *k, struct err *err)
@@ -216,6 +239,8 @@ static int run(struct checkout *k, struct err *err)
 		git_area_want_lfs(area, k->c->report, k->c->engine);
 	if (r >= 0)
 		r = git_area_bring_as(area, &k->remote, &k->want, &wish, &result, err);
+	if (r >= 0)
+		r = bring_submodules(k, area, &result, err);
 	if (r < 0)
 		return r;
 	tell(k, &result, clock_mono_ms() - start);

@@ -1,6 +1,6 @@
-/* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--lfs 1]: fetch and checkout by the code of the step, with its wait: the deadline is MS
- * from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the authorization. Exit as davit's table says, and one line. With --lfs lines of progress, and
- * one of what LFS brought. */
+/* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--clean 0|1] [--lfs 1] [--submodules 1|2]: fetch and checkout, with submodules and (2) theirs,
+ * by the code of the step, with its wait: the deadline is MS from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the
+ * authorization. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "base/core/cancel.h"
 #include "base/net/http.h"
 #include "base/git/area.h"
+#include "base/git/submodules.h"
 
 static void report(void *context, const char *fmt, ...)
 {
@@ -21,7 +22,11 @@ static void report(void *context, const char *fmt, ...)
 	putchar('\n');
 }
 
-static int run(const struct git_remote_access *remote, const char *commit, const char *dir, int depth, bool lfs,
+struct asked {
+	long long depth, deadline, submodules, clean, lfs;
+};
+
+static int run(const struct git_remote_access *remote, const char *commit, const char *dir, const struct asked *asked,
                struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
@@ -29,14 +34,25 @@ static int run(const struct git_remote_access *remote, const char *commit, const
 	struct git_wanted want _cleanup_(git_wanted_done) = {0};
 	if (!git_wanted_by_id(&want, commit))
 		return err_set(err, ERR_INVALID, "'%s' is no commit id", commit);
-	int r = git_area_open(dir, ".", remote->url, true, &area, err);
-	if (r >= 0 && lfs)
+	struct git_submodules_result found;
+	struct git_submodules wanted = {.remote = remote,
+	                                .owner_id = "42",
+	                                .depth = (int)asked->depth,
+	                                .clean = asked->clean,
+	                                .recursive = asked->submodules == 2};
+	int r = git_area_open(dir, ".", remote->url, asked->clean, &area, err);
+	if (r >= 0 && asked->lfs)
 		git_area_want_lfs(area, report, NULL);
 	if (r >= 0)
-		r = git_area_bring(area, remote, &want, depth, true, &result, err);
-	if (r >= 0 && lfs)
+		r = git_area_bring(area, remote, &want, (int)asked->depth, asked->clean, &result, err);
+	if (r >= 0 && asked->lfs)
 		printf("files %zu fetched %zu bytes %llu\n", result.lfs_files, result.lfs_fetched,
 		       (unsigned long long)result.lfs_bytes);
+	if (r < 0 || asked->submodules == 0)
+		return r;
+	r = git_area_submodules(area, &wanted, &found, err);
+	if (r >= 0)
+		printf("{\"count\":%zu,\"left\":%zu,\"written\":%zu}\n", found.count, found.left, found.files.written);
 	return r;
 }
 
@@ -45,18 +61,25 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	struct wait wait = WAIT_INIT;
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(4096);
-	long long depth = 1, deadline = 60000, lfs = 0;
+	struct asked asked = {.depth = 1, .deadline = 60000, .clean = 1};
+	const struct {
+		const char *name;
+		long long *value;
+	} options[] = {{"--depth", &asked.depth},
+	               {"--deadline", &asked.deadline},
+	               {"--submodules", &asked.submodules},
+	               {"--clean", &asked.clean},
+	               {"--lfs", &asked.lfs}};
 	char line[2048];
 	for (int i = 4; i + 1 < argc; i += 2)
-		if (!str_parse_i64(argv[i + 1], 0, 600000,
-		                   strcmp(argv[i], "--depth") == 0 ? &depth
-		                   : strcmp(argv[i], "--lfs") == 0 ? &lfs
-		                                                   : &deadline))
-			return 2;
+		for (size_t k = 0; k < ARRAY_SIZE(options); k++)
+			if (strcmp(argv[i], options[k].name) == 0 &&
+			    !str_parse_i64(argv[i + 1], 0, 600000, options[k].value))
+				return 2;
 	struct http *http _cleanup_(http_freep) = http_new(NULL, &err);
 	if (argc < 4 || http == NULL)
 		return 2;
-	wait = wait_within(&wait, deadline);
+	wait = wait_within(&wait, asked.deadline);
 	wait.cancel_fd = cancel_install(&err);
 	const char *token = getenv("TOKEN");
 	if (token != NULL) {
@@ -70,7 +93,7 @@ int main(int argc, char **argv)
 		.authorization = token ? str_peek(&authorization) : NULL,
 		.wait = &wait,
 	};
-	int r = run(&remote, argv[2], argv[3], (int)depth, lfs != 0, &err);
+	int r = run(&remote, argv[2], argv[3], &asked, &err);
 	if (r < 0)
 		fprintf(stderr, "%s: %s\n%s\n", err_code_name(r), err_line(&err, line, sizeof(line)), err.hint);
 	return err_exit_status(r);
