@@ -280,7 +280,8 @@ static struct look look_at(struct change *c, const char *dir)
 	c->took_over = strcmp(state, UPDATE_DONE) == 0;
 	if (strcmp(state, UPDATE_FAILED) == 0)
 		look.seen = SEEN_FAILED;
-	else if (strcmp(state, UPDATE_DONE) != 0 || !json_get_bool(live, "healthy", false))
+	else if (strcmp(state, UPDATE_DONE) != 0 ||
+	         !(json_get_bool(live, "healthy", false) || json_get_bool(update, "heard", false)))
 		look.seen = SEEN_WAITING;
 	else
 		look.seen = SEEN_RUNNING;

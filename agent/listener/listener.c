@@ -140,6 +140,7 @@ static int64_t wait_time(const struct listener *l)
 	nearer(&due, l->ping.due_ms);
 	nearer(&due, l->version.due_ms);
 	nearer(&due, l->watchdog_due_ms);
+	nearer(&due, l->update.until_ms);
 	if (l->areas.pidfd < 0)
 		nearer(&due, l->areas.due_ms);
 	if (due == 0)
@@ -162,6 +163,7 @@ static void run_timers(struct listener *l)
 	ping_timer(l, now);
 	version_timer(l, now);
 	areas_timer(l, now);
+	update_timer(l, now);
 }
 
 static void close_all(struct listener *l)

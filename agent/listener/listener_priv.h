@@ -337,12 +337,15 @@ void watch_done(struct watch *w);
 
 /* ---- Another davit in this one's place (update.c, update.h). */
 struct update {
-	char *program; /* that is to take over; NULL: none is asked for */
-	int sessions;  /* that it has to open first */
-	json_t *ended; /* how the last one went; NULL */
+	char *program;    /* that is to take over; NULL: none is asked for */
+	int sessions;     /* that it has to open first */
+	json_t *ended;    /* how the last one went; NULL */
+	char *former;     /* the program that this one took over from, as long as it may have to go back; NULL */
+	int64_t until_ms; /* when it does; 0: never */
 };
 void update_begin(struct listener *l);
 void update_look(struct listener *l); /* is one asked for? */
+void update_timer(struct listener *l, int64_t now_ms);
 /* After the loop. Does not return if a program was executed. False: none is asked for; true: none could be. */
 bool update_carry_out(struct listener *l);
 json_t *update_describe(const struct listener *l); /* new; null: none */

@@ -1,6 +1,7 @@
 /* Another davit takes this one's place, in the same process: `davit agent update` asks for it by a file in the agent's own directory, which is
  * looked at when somebody asks how it goes. No further job is taken, and those that run are waited for. Then the new one shows, as a child, that
- * it opens each session that this one had (`agent run --probe`). Only then is it executed; else this one is, anew, and goes on. */
+ * it opens each session that this one had (`agent run --probe`). Only then is it executed; else this one is, anew, and goes on. One that was
+ * executed and that the service does not hear in time executes the former one again, which is replaced on the disk behind that alone. */
 #include "agent/listener/listener_priv.h"
 
 #include <errno.h>
@@ -18,13 +19,15 @@
 enum {
 	REQUEST_MAX = 16 << 10,
 	PROBE_MS = 90 * 1000,
+	HEARD_MS = 60 * 1000,
+	LATER_MS = 1000,
 	SAID_MAX = 256 << 10,
 	ARGUMENTS_MAX = 32,
 	SESSIONS_MAX = 1000,
 	WHY_MAX = 400
 };
 
-/* How it ended, for the program that is executed: {"program", "state", "why"}. */
+/* How it ended, for the program that is executed: {"program", "state", "why", "former", "sessions"}. */
 static const char told[] = "DAVIT_AGENT_UPDATE";
 
 void update_begin(struct listener *l)
@@ -33,12 +36,20 @@ void update_begin(struct listener *l)
 	if (text != NULL)
 		(void)json_parse(text, strlen(text), REQUEST_MAX, &l->update.ended, NULL);
 	unsetenv(told);
+	const char *state = json_get_string(l->update.ended, "state"),
+		   *former = json_get_string(l->update.ended, "former");
+	if (former == NULL || state == NULL || strcmp(state, UPDATE_DONE) != 0 || l->options.probe > 0)
+		return;
+	l->update.former = xstrdup(former);
+	l->update.sessions = (int)json_get_int(l->update.ended, "sessions", 1);
+	l->update.until_ms = clock_mono_ms() + wire_limit_ms(HEARD_MS);
 }
 
 void update_done(struct listener *l)
 {
 	json_decref(l->update.ended);
 	free(l->update.program);
+	free(l->update.former);
 }
 
 json_t *update_describe(const struct listener *l)
@@ -197,9 +208,11 @@ static char *probe(const struct listener *l)
 	const struct proc_options options = {.argv = w.argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = PROC_PIPE};
 	struct wait wait = WAIT_INIT;
 	wait.cancel_fd = l->cancel_fd;
-	wait.deadline_mono_ms = clock_mono_ms() + PROBE_MS;
+	wait.deadline_mono_ms = clock_mono_ms() + wire_limit_ms(PROBE_MS);
 	int r = proc_run(&options, NULL, 0, SAID_MAX, &wait, NULL, &said, &status, &err);
 	strv_done(&w.texts);
+	if (r == ERR_TIMEOUT)
+		return xasprintf("the service did not hear it within %d s", (int)(wire_limit_ms(PROBE_MS) / 1000));
 	if (r < 0)
 		return xstrdup(err_line(&err, line, sizeof(line)));
 	if (status == 0)
@@ -208,12 +221,17 @@ static char *probe(const struct listener *l)
 	return xasprintf("it ended with %d%s%s", status, last[0] != '\0' ? ": " : "", last);
 }
 
-static void execute(struct listener *l, const char *program, const char *state, const char *why)
+/* former: may have to be executed again; NULL. */
+static void execute(struct listener *l, const char *program, const char *state, const char *why, const char *former)
 {
 	struct words w = {.count = 0};
 	_cleanup_json_ json_t *ended = json_pack("{s:s, s:s}", "program", l->update.program, "state", state);
 	if (why != NULL)
 		json_object_set_new(ended, "why", json_string_lossy(why, strlen(why)));
+	if (former != NULL) {
+		json_set_string(ended, "former", former);
+		json_object_set_new(ended, "sessions", json_integer(MAX(l->update.sessions, 1)));
+	}
 	_cleanup_free_ char *text = json_text(ended);
 	setenv(told, text, 1);
 	make_environment(l);
@@ -249,11 +267,58 @@ bool update_carry_out(struct listener *l)
 	teller_end(l);
 	if (why == NULL) {
 		listener_say("%s was seen by the service: it goes on from here.", l->update.program);
-		execute(l, l->update.program, UPDATE_DONE, NULL);
+		execute(l, l->update.program, UPDATE_DONE, NULL, own);
 		why = xstrdup("it could not be executed");
 	} else {
 		log_warning("listen", "%s does not take over: %s; this one goes on", l->update.program, why);
 	}
-	execute(l, own, UPDATE_FAILED, why);
+	execute(l, own, UPDATE_FAILED, why, NULL);
 	return true;
+}
+
+/* ---- in the new one: heard, or back ---- */
+
+static int count_heard(const struct listener *l)
+{
+	int count = 0;
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		count += l->endpoints[i]->session != NULL && l->endpoints[i]->heard_ms != 0;
+	return count;
+}
+
+static void go_back(struct listener *l)
+{
+	_cleanup_free_ char *former = TAKE(l->update.former),
+			    *why = xasprintf("the service did not hear it within %d s",
+	                                     (int)(wire_limit_ms(HEARD_MS) / 1000));
+	free(l->update.program);
+	l->update.program = xstrdup(json_get_string(l->update.ended, "program"));
+	l->update.until_ms = 0;
+	log_warning("listen", "%s does not take over: %s; %s goes on", l->update.program, why, former);
+	areas_end(l);
+	ping_end(l);
+	teller_end(l);
+	execute(l, former, UPDATE_FAILED, why, NULL);
+	free(TAKE(l->update.program));
+	teller_begin(l);
+	ping_begin(l);
+	areas_begin(l);
+}
+
+void update_timer(struct listener *l, int64_t now_ms)
+{
+	if (l->update.until_ms == 0)
+		return;
+	if (count_heard(l) >= l->update.sessions) {
+		json_object_set_new(l->update.ended, "heard", json_true());
+		free(TAKE(l->update.former));
+		l->update.until_ms = 0;
+	} else if (l->stopping || l->draining) {
+		l->update.until_ms = 0;
+	} else if (now_ms >= l->update.until_ms) {
+		if (l->jobs == NULL && l->recoveries == NULL)
+			go_back(l);
+		else
+			l->update.until_ms = now_ms + LATER_MS;
+	}
 }

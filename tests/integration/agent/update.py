@@ -145,6 +145,25 @@ def test_one_that_does_not_start_or_is_not_seen_leaves_the_old_one_running():
         c.forge.calm()
 
 
+def test_one_that_runs_and_is_not_heard_is_rolled_back():
+    """Already while it shows itself, and behind that, when it runs in the place of the old one."""
+    with Case(DAVIT_LIMIT_PERCENT="5") as c:
+        place = listening(c)
+        c.forge.fault("session", method="POST", times=-1, status=503)
+        done = update(c, place, place.new("early"))
+        c.forge.no_faults()
+        assert done.returncode == 1 and "does not take over: the service did not hear it within 4 s" in done.stderr, done
+        assert_goes_on(c, place)
+        c.forge.fault("session", method="POST", skip=1, times=-1, status=503)
+        done = update(c, place, place.new("late"))
+        c.forge.no_faults()
+        assert done.returncode == 1 and done.stderr == "davit: davit 1.0.0 does not take over: the service did not hear it within 3 s\n", done
+        assert [line for line in place.called("late") if "--probe" not in line], "it ran"
+        assert_goes_on(c, place)
+        assert c.agent.state()["update"]["state"] == "failed"
+        assert c.agent.stop() == 0
+
+
 def test_what_is_not_the_new_davit_changes_nothing():
     with Case() as c:
         place = listening(c)
