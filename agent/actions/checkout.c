@@ -153,6 +153,47 @@ static void take_tags(struct deciding *d, const char *name, const char *text)
 	pass(d, name, is_true(text) ? "true" : "false");
 }
 
+static bool asks_for_cone(const struct deciding *d)
+{
+	const char *mode = text_of(d, "sparse-checkout-cone-mode");
+	return mode == NULL || is_blank(mode) || is_true(mode);
+}
+
+/* What git refuses as a directory. */
+static bool is_odd_directory(const char *line)
+{
+	_cleanup_free_ char *normal = NULL;
+	struct err err = ERR_INIT;
+	return line[0] == '/' || line[0] == '!' || line[0] == '-' || strpbrk(line, "*?[]\\") != NULL ||
+	       fs_normalize(line, &normal, &err) < 0;
+}
+
+static void take_sparse(struct deciding *d, const char *name, const char *text)
+{
+	static const char blanks[] = " \t\r\n";
+	const char *submodules = text_of(d, "submodules");
+	struct str lines _cleanup_(str_done) = STR_INIT(1 << 20);
+	bool cone = asks_for_cone(d);
+	if (is_blank(text))
+		return;
+	if (submodules != NULL && (is_true(submodules) || strcasecmp(submodules, "recursive") == 0))
+		refuse(d, name, "with `submodules` is not carried out here");
+	for (const char *p = text + strspn(text, blanks); *p != '\0'; p += strspn(p, blanks)) {
+		size_t all = strcspn(p, "\n"), len = all;
+		while (len > 0 && strchr(blanks, p[len - 1]) != NULL)
+			len--;
+		_cleanup_free_ char *line = xstrndup(p, len);
+		if (cone && is_odd_directory(line))
+			refuse(d, name, "names something that is not a directory");
+		str_appendf(&lines, "%s%s", lines.len > 0 ? "\n" : "", line);
+		p += all;
+	}
+	if (lines.failed)
+		refuse(d, name, "is too long");
+	pass(d, name, str_peek(&lines));
+	pass(d, "sparse-checkout-cone-mode", cone ? "true" : "false");
+}
+
 /* The forms that the step takes. */
 static void take_filter(struct deciding *d, const char *name, const char *text)
 {
@@ -206,8 +247,8 @@ static const struct {
 	{"persist-credentials", take_persist},
 	{"set-safe-directory", take_dropped}, /* the action takes that back at its end */
 	{"show-progress", take_dropped},
-	{"sparse-checkout", take_unless_given},
-	{"sparse-checkout-cone-mode", take_dropped}, /* without the one before it says nothing */
+	{"sparse-checkout", take_sparse},
+	{"sparse-checkout-cone-mode", take_dropped}, /* take_sparse */
 	{"filter", take_filter},
 	{"submodules", take_submodules},
 	{"lfs", take_truth},

@@ -455,7 +455,7 @@ static int list_verdict(const struct rule_list *l, const char *path, size_t name
 	return -1;
 }
 
-bool ignore_matches_here(const struct ignore *i, const char *path, bool is_dir)
+int ignore_verdict(const struct ignore *i, const char *path, bool is_dir)
 {
 	const char *slash = strrchr(path, '/');
 	size_t name_at = slash ? (size_t)(slash + 1 - path) : 0;
@@ -463,7 +463,12 @@ bool ignore_matches_here(const struct ignore *i, const char *path, bool is_dir)
 
 	if (verdict < 0)
 		verdict = list_verdict(&i->found, path, name_at, is_dir);
-	return verdict == 1;
+	return verdict;
+}
+
+bool ignore_matches_here(const struct ignore *i, const char *path, bool is_dir)
+{
+	return ignore_verdict(i, path, is_dir) == 1;
 }
 
 bool ignore_matches(const struct ignore *i, const char *path, bool is_dir)

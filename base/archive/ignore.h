@@ -9,5 +9,7 @@ void ignore_end(struct ignore *walk);
 /* prefix: the directory's path with its slash, "" at the top. ret_mark goes to ignore_leave. */
 int ignore_enter(struct ignore *walk, int dirfd, const char *prefix, size_t *ret_mark, struct err *err);
 void ignore_leave(struct ignore *walk, size_t mark);
+/* Of the path alone: 1: the last rule that speaks of it matches, 0: it is a negated one, -1: none does. */
+int ignore_verdict(const struct ignore *i, const char *path, bool is_dir);
 /* Like ignore_matches, but ignores the parents. */
 bool ignore_matches_here(const struct ignore *i, const char *path, bool is_dir);

@@ -15,6 +15,7 @@
 #include "base/git/large.h"
 #include "base/git/mend.h"
 #include "base/git/partial.h"
+#include "base/git/sparse.h"
 #include "base/git/tags.h"
 
 int git_area_error(struct err *err, int code, const char *what)
@@ -399,6 +400,7 @@ static int checkout(struct git_area *a, const struct git_wanted *want, const str
                     const struct git_wish *wish, const struct git_remote_access *remote, bool partial,
                     struct git_area_result *ret, struct err *err)
 {
+	struct git_sparse *sparse _cleanup_(git_sparse_freep) = NULL;
 	struct git_writing how = {.clean = wish->clean, .wait = remote->wait};
 	git_oid id;
 	git_commit *object _cleanup_(commit_freep) = NULL;
@@ -413,6 +415,13 @@ static int checkout(struct git_area *a, const struct git_wanted *want, const str
 		if (r < 0)
 			return r;
 	}
+	if (wish->sparse != NULL)
+		r = git_sparse_new(wish->sparse, &sparse, err);
+	if (r >= 0)
+		r = git_sparse_configure(a, sparse, err);
+	if (r < 0)
+		return r;
+	how.sparse = sparse;
 	r = git_area_write_tree(a, object, &how, ret, err);
 	if (r < 0)
 		return err_wrap(err, r, "write the files of %.12s", want->commit);
@@ -456,7 +465,7 @@ static int bring(struct git_area *a, const struct git_remote_access *remote, str
 	if (wish->filter != NULL && filter == NULL)
 		return err_set(err, ERR_INVALID, "'%s' is not a filter that is known here", wish->filter);
 	int r = begin_filter(a, remote, &q, err);
-	q.early = q.filter == NULL;
+	q.early = q.filter == NULL && wish->sparse == NULL;
 	/* All of history with a filter is fetched by what the list names. */
 	tags.heads = wish->depth == 0;
 	bool lists = wish->depth > 0 ? wish->tags : q.filter != NULL;

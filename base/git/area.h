@@ -41,6 +41,13 @@ struct git_area_result {
  * want->commit is corrected if want was the id of a tag's object. A failure caused by a kept area is retried once in a new one. */
 int git_area_bring(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want, int depth,
                    bool clean, struct git_area_result *ret, struct err *err);
+/* Which of the commit's files are written. cone: lines are directories: all that lies below them, and the files of those above. Else lines are
+ * patterns as in .gitignore, of which the last that speaks of a path decides. */
+struct git_sparse_wish {
+	const char *const *lines;
+	size_t count;
+	bool cone;
+};
 /* The same, with more to wish for. */
 struct git_wish {
 	int depth;  /* as above */
@@ -48,6 +55,7 @@ struct git_wish {
 	const char *
 		filter; /* "blob:none", "blob:limit=1k", "tree:0": what stays at a server that can filter, until somebody looks at
 	                       it; NULL: nothing does, and a work area that lacks something is made again. ERR_INVALID: another one */
+	const struct git_sparse_wish *sparse; /* NULL: all files */
 	bool tags; /* all tags too, each as deep; what the server does not have of them is removed here */
 };
 int git_area_bring_as(struct git_area *a, const struct git_remote_access *remote, struct git_wanted *want,

@@ -5,6 +5,7 @@
 #include <git2.h>
 
 struct git_tags;
+struct git_sparse;
 
 struct git_area_lfs {
 	bool wanted;
@@ -97,6 +98,7 @@ bool git_area_is_lfs_pointer(const char *data, size_t len);
 /* remote: of the blobs that a filter left out; NULL: none are. */
 struct git_writing {
 	bool clean;
+	struct git_sparse *sparse; /* NULL: all files are written */
 	const struct git_remote_access *remote;
 	struct wait *wait;
 };

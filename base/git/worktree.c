@@ -23,11 +23,13 @@
 #include "base/git/lfs.h"
 #include "base/git/lfs_store.h"
 #include "base/git/partial.h"
+#include "base/git/sparse.h"
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64 };
 
 struct written { /* stat data of a file, for the index */
 	bool present, is_new, lockable;
+	bool skipped; /* belongs to none of the wanted files: it is not in the work tree */
 	struct stat st;
 };
 
@@ -36,6 +38,8 @@ struct worktree {
 	git_index *index;
 	size_t count;
 	struct written *written; /* one an entry */
+	struct git_sparse *sparse;
+	size_t *wanted; /* with sparse: how many entries before this one are not skipped */
 	bool filters, clean;
 	git_oid commit;
 	struct strv former; /* sorted paths of the index before, when not clean */
@@ -93,10 +97,35 @@ static bool was_tracked(const struct worktree *w, const char *path)
 
 static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err);
 
+/* The first entry that does not come before the path. */
+static size_t lower_bound(const struct worktree *w, const char *path)
+{
+	size_t low = 0, high = w->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (strcmp(git_index_get_byindex(w->index, middle)->path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* directory: with its slash. True if files below it are wanted. */
 static bool has_prefix(const struct worktree *w, const char *directory)
 {
 	size_t position;
-	return git_index_find_prefix(&position, w->index, directory) == 0;
+	if (w->sparse == NULL)
+		return git_index_find_prefix(&position, w->index, directory) == 0;
+	_cleanup_free_ char *behind = xstrdup(directory);
+	behind[strlen(behind) - 1] = '/' + 1;
+	return w->wanted[lower_bound(w, behind)] > w->wanted[lower_bound(w, directory)];
+}
+
+/* An entry of the index for this very path that is wanted. */
+static bool find_wanted(const struct worktree *w, const char *path, size_t *ret)
+{
+	return git_index_find(ret, w->index, path) == 0 && !w->written[*ret].skipped;
 }
 
 static int remove_thing(struct worktree *w, int dir, const char *name, struct err *err)
@@ -111,7 +140,7 @@ static int walk_directory(struct worktree *w, int dir, const char *name, struct 
 {
 	size_t position;
 	size_t mark = path->len;
-	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
+	if (find_wanted(w, str_peek(path), &position)) {
 		const git_index_entry *e = git_index_get_byindex(w->index, position);
 		if (e->mode == GIT_FILEMODE_COMMIT)
 			return 0;
@@ -147,6 +176,8 @@ static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, s
 		return walk_directory(w, dir, entry->d_name, path, depth, err);
 	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
 		const git_index_entry *e = git_index_get_byindex(w->index, position);
+		if (w->written[position].skipped)
+			return remove_thing(w, dir, entry->d_name, err);
 		if (same_stat(e, &st) && (!is_racy(w, &st) || same_content(w, e)))
 			w->written[position].present = true;
 		return 0;
@@ -313,7 +344,7 @@ static int write_entry(struct writer *t, size_t position, struct err *err)
 {
 	const git_index_entry *e = git_index_get_byindex(t->w->index, position);
 	struct written *written = &t->w->written[position];
-	if (written->present)
+	if (written->present || written->skipped)
 		return 0;
 	if (!git_files_safe(e->path)) {
 		int r = err_set(err, ERR_REFUSED,
@@ -446,6 +477,8 @@ static int bring_lfs(struct worktree *w, struct err *err)
 	int r = git_lfs_new(w->area, &w->commit, config, &w->lfs, err);
 	for (size_t i = 0; r >= 0 && w->filters && i < w->count; i++) {
 		const git_index_entry *e = git_index_get_byindex(w->index, i);
+		if (w->written[i].skipped)
+			continue;
 		r = git_lfs_look(w->lfs, e, &file, &w->written[i].lockable, err);
 		bool is_content = e->file_size == (uint32_t)file.pointer.size && e->file_size != file.pointer_size;
 		if (r <= 0 || (w->written[i].present && is_content))
@@ -461,9 +494,14 @@ static int update_index(struct worktree *w, struct err *err)
 {
 	/* Entries are changed in place: nothing is added or moved, so the order holds. */
 	for (size_t i = 0; i < w->count; i++) {
+		git_index_entry *e = (git_index_entry *)git_index_get_byindex(w->index, i);
+		if (w->written[i].skipped) {
+			e->flags_extended |= GIT_INDEX_ENTRY_SKIP_WORKTREE;
+			e->mtime = e->ctime = (git_index_time){0, 0};
+			e->file_size = e->ino = e->dev = e->uid = e->gid = 0;
+		}
 		if (!w->written[i].is_new)
 			continue;
-		git_index_entry *e = (git_index_entry *)git_index_get_byindex(w->index, i);
 		const struct stat *st = &w->written[i].st;
 		e->ctime = (git_index_time){(int32_t)st->st_ctim.tv_sec, (uint32_t)st->st_ctim.tv_nsec};
 		e->mtime = (git_index_time){(int32_t)st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec};
@@ -505,11 +543,26 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 	return 0;
 }
 
-static bool is_read_beside(const char *path)
+/* Of the files that say how others are written, those whose directories have some. */
+static bool is_read_beside(const struct worktree *w, const char *path)
 {
 	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
-	return strcmp(name, ".gitattributes") == 0 || strcmp(path, ".gitmodules") == 0 ||
-	       strcmp(path, ".lfsconfig") == 0;
+	if (strcmp(path, ".gitmodules") == 0 || strcmp(path, ".lfsconfig") == 0)
+		return true;
+	if (strcmp(name, ".gitattributes") != 0)
+		return false;
+	_cleanup_free_ char *directory = xstrndup(path, (size_t)(name - path));
+	return directory[0] == '\0' || has_prefix(w, directory);
+}
+
+static void skip_others(struct worktree *w)
+{
+	w->wanted = xcalloc(w->count + 1, sizeof(w->wanted[0]));
+	for (size_t i = 0; i < w->count; i++) {
+		const git_index_entry *e = git_index_get_byindex(w->index, i);
+		w->written[i].skipped = !git_sparse_includes(w->sparse, e->path, e->mode == GIT_FILEMODE_COMMIT);
+		w->wanted[i + 1] = w->wanted[i] + !w->written[i].skipped;
+	}
 }
 
 /* A filter left blobs at the server: those that are to be written come at once, with the files that say how. */
@@ -524,7 +577,8 @@ static int bring_blobs(struct worktree *w, const struct git_remote_access *remot
 		return git_area_error(err, -1, "open the object database");
 	for (size_t i = 0; i < w->count; i++) {
 		const git_index_entry *e = git_index_get_byindex(w->index, i);
-		if (e->mode != GIT_FILEMODE_COMMIT && (all || !w->written[i].present || is_read_beside(e->path)) &&
+		bool needed = !w->written[i].skipped && (all || !w->written[i].present);
+		if (e->mode != GIT_FILEMODE_COMMIT && (needed || is_read_beside(w, e->path)) &&
 		    !git_odb_exists_ext(odb, &e->id, GIT_ODB_LOOKUP_NO_REFRESH))
 			strv_add(&ids, git_oid_tostr(hex, sizeof(hex), &e->id));
 	}
@@ -536,6 +590,7 @@ static void worktree_done(struct worktree *w)
 	git_lfs_free(w->lfs);
 	git_index_free(w->index);
 	free(w->written);
+	free(w->wanted);
 	strv_done(&w->former);
 	closep(&w->root);
 	pthread_mutex_destroy(&w->err_lock);
@@ -545,7 +600,7 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git
                         struct git_area_result *ret, struct err *err)
 {
 	struct worktree w _cleanup_(worktree_done) = {
-		.area = a, .clean = how->clean, .wait = how->wait, .root = -1, .result = ret};
+		.area = a, .clean = how->clean, .sparse = how->sparse, .wait = how->wait, .root = -1, .result = ret};
 	struct str path _cleanup_(str_done) = STR_INIT(4096);
 	pthread_mutex_init(&w.err_lock, NULL);
 	*ret = (struct git_area_result){0};
@@ -556,6 +611,8 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git
 	int r = read_index(&w, commit, err);
 	if (r < 0)
 		return r;
+	if (w.sparse != NULL)
+		skip_others(&w);
 	w.filters = needs_filters(&w);
 	take_early(&w);
 	r = walk(&w, openat(w.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), &path, 0, err);
@@ -567,15 +624,16 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git
 		return r;
 	size_t missing = 0;
 	for (size_t i = 0; i < w.count; i++) {
-		missing += !w.written[i].present;
-		ret->submodules += git_index_get_byindex(w.index, i)->mode == GIT_FILEMODE_COMMIT;
+		missing += !w.written[i].present && !w.written[i].skipped;
+		ret->submodules +=
+			!w.written[i].skipped && git_index_get_byindex(w.index, i)->mode == GIT_FILEMODE_COMMIT;
 	}
 	r = write_all(&w, missing, err);
 	if (w.lfs != NULL)
 		git_lfs_count(w.lfs, ret);
 	if (r >= 0)
 		r = update_index(&w, err);
-	ret->files = w.count;
+	ret->files = w.sparse != NULL ? w.wanted[w.count] : w.count;
 	ret->written = atomic_load(&w.files);
 	ret->lfs_pointers = atomic_load(&w.pointers);
 	ret->unencoded = atomic_load(&w.unencoded);

@@ -49,6 +49,10 @@ static void checkout_validate(const struct step_context *c, struct faults *fault
 		faults_add(faults, NULL, "/repository", "'%s' is not OWNER/NAME", in->repository);
 		faults_hint(faults, "as in `repository: octocat/hello-world`");
 	}
+	if (in->sparse_checkout.count > 0 && in->submodules != CHECKOUT_SUBMODULES_FALSE) {
+		faults_add(faults, NULL, "/submodules", "does not go together with `sparse-checkout`");
+		faults_hint(faults, "run `git submodule update --init PATH` in a step for those that are needed");
+	}
 	if (given(in->path)) {
 		_cleanup_free_ char *normal = NULL;
 		struct err err = ERR_INIT;
@@ -224,10 +228,15 @@ static int run(struct checkout *k, struct err *err)
 {
 	struct git_area *area _cleanup_(git_area_freep) = NULL;
 	struct git_area_result result = {0};
+	const struct git_sparse_wish sparse = {.lines = k->in->sparse_checkout.items,
+	                                       .count = k->in->sparse_checkout.count,
+	                                       .cone = k->in->sparse_checkout_cone_mode};
+	const char *filter = given(k->in->filter);
 	struct git_wish wish = {.depth = (int)k->in->fetch_depth,
 	                        .clean = k->in->clean,
-	                        .tags = k->in->fetch_tags,
-	                        .filter = given(k->in->filter)};
+	                        .filter = filter == NULL && sparse.count > 0 ? "blob:none" : filter,
+	                        .sparse = sparse.count > 0 ? &sparse : NULL,
+	                        .tags = k->in->fetch_tags};
 	int64_t start = clock_mono_ms();
 	int r = prepare(k, err);
 	if (r >= 0)

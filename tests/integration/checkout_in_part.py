@@ -28,6 +28,11 @@ def write(path, data):
         f.write(data)
 
 
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
 class InPart(Case):
     def setUp(self):
         self.t = self.enterContext(Trial())
@@ -100,7 +105,7 @@ class InPart(Case):
         config = [line for line in git(area, "config", "--list", "--local").splitlines() + self.worktree_config(area)
                   if line.startswith(("core.repo", "core.sparse", "remote.", "extensions.", "branch."))]
         sparse = glob.glob(area + "/.git/info/sparse-checkout")
-        text = open(sparse[0], encoding="utf-8").read() if "core.sparsecheckout=true" in config else ""
+        text = read(sparse[0]) if "core.sparsecheckout=true" in config else ""
         gone = git(area, "rev-list", "--objects", "--all", "--missing=print") if missing else ""
         git(area, "fsck", "--full")
         return {"files": files, "index": git(area, "ls-files", "-t", "-s"), "config": sorted(config), "patterns": text,
@@ -113,8 +118,10 @@ class InPart(Case):
         return [line for line in lines if line.endswith("=true")]           # what `sparse-checkout disable` leaves says false
 
     def assert_as_git(self, *what, **how):
+        """The area was kept: it lacks less than a new one."""
         self.git_makes(*what, **how)
         ours, gits = self.seen(self.area), self.seen(self.real)
+        self.assertLessEqual(set(ours.pop("missing")), set(gits.pop("missing")))
         for key, value in gits.items():
             self.assertEqual(ours[key], value, key)
         return ours
@@ -165,10 +172,11 @@ class InPart(Case):
 
     def test_with_and_without_a_filter_a_kept_area_becomes_what_a_new_one_is(self):
         for depth in (1, 0):
+            shutil.rmtree(self.area, ignore_errors=True)
             self.bring(fetch_depth=depth)
             write(self.area + "/a/one", b"changed\n")
             self.bring(filter="blob:none", fetch_depth=depth)
-            self.seen(self.area)
+            git(self.area, "fsck")
             self.assertEqual(git(self.area, "config", "remote.origin.promisor"), "true")
             result = self.bring(fetch_depth=depth)
             self.assertNotIn("could not be used", result.text)
@@ -218,6 +226,109 @@ class InPart(Case):
                 self.assertNotEqual(result.code, 0)
                 self.assert_says(result, "left out objects by a filter and does not give")
                 self.assertFalse(os.path.exists(self.area + "/read.me"))
+
+    # ---- sparse ----
+
+    CONES = (["docs"], ["a/b"], ["a/b", "docs/img", "a/b/c", "z/"], ["."], ["no/such"], ["a", "a/b/c"], ["./docs//img/", "docs"], ["docs/page"])
+    PATTERNS = (["docs"], ["/*", "!/a"], ["*.txt", "!docs.txt"], ["docs/", "!*.png"], ["a/**/three"], ["/*", "!/*/"], ["!docs", "docs/img"], ["# no", "docs/*.txt", "*"],
+                ["a/b/two", "two"], ["[dz]*", "!docs/img/"], ["nothing"], ["**/img/*"], ["a", "!a/b", "a/b/c"], ["/docs.txt", "\\!x"], ["same", "/.git*"])
+
+    def git_chooses(self, lines, cone):
+        """What git has in a clone that goes from one choice to the next: the index with its flags, and the file of patterns."""
+        if not os.path.exists(self.real):
+            git(self.t.dir, "clone", "-q", self.bare, self.real)
+        if cone:
+            git(self.real, "sparse-checkout", "set", "--skip-checks", *lines)
+            return git(self.real, "ls-files", "-t"), read(self.real + "/.git/info/sparse-checkout")
+        text = "\n" + "\n".join(lines) + "\n"
+        git(self.real, "config", "core.sparseCheckout", "true")
+        with open(self.real + "/.git/info/sparse-checkout", "w", encoding="utf-8") as f:
+            f.write(text)
+        try:
+            git(self.real, "read-tree", "-mu", "HEAD")
+        except subprocess.CalledProcessError as failed:
+            # git wants to have at least one file.
+            self.assertIn(b"leaves no entry", failed.stderr)
+            return git(self.real, "ls-files").replace("\n", "\nS ").join(["S ", ""]), text
+        return git(self.real, "ls-files", "-t"), text
+
+    def choose(self, lines, cone):
+        self.bring(sparse_checkout="\n".join(lines), sparse_checkout_cone_mode=cone)
+        index = git(self.area, "ls-files", "-t")
+        here = [os.path.relpath(os.path.join(folder, name), self.area) for folder, _, names in os.walk(self.area) for name in names]
+        self.assertEqual(sorted(name for name in here if not name.startswith(".git/")), sorted(line[2:] for line in index.splitlines() if line[0] == "H"))
+        return index, read(self.area + "/.git/info/sparse-checkout")
+
+    def test_directories_of_a_cone_are_those_that_git_writes(self):
+        for lines in self.CONES:
+            with self.subTest(lines=lines):
+                self.assertEqual(self.choose(lines, True), self.git_chooses(lines, True))
+        self.assert_as_git(["--filter=blob:none"], sparse=self.CONES[-1])
+
+    def test_patterns_are_what_git_reads_in_them(self):
+        for lines in self.PATTERNS:
+            with self.subTest(lines=lines):
+                self.assertEqual(self.choose(lines, False), self.git_chooses(lines, False))
+        self.assert_as_git(["--filter=blob:none"], sparse=self.PATTERNS[-1], cone=False)
+
+    def test_other_filters_and_depths_go_with_it(self):
+        for how in ({"filter": "tree:0", "fetch_depth": 3}, {"fetch_depth": 0}):
+            with self.subTest(how=how):
+                shutil.rmtree(self.area, ignore_errors=True)
+                self.bring(sparse_checkout=["docs", "a/b"], **how)
+                self.git_makes([f"--filter={how.get('filter', 'blob:none')}"], how.get("fetch_depth", 1), sparse=["docs", "a/b"])
+                ours, gits = self.seen(self.area), self.seen(self.real)
+                if how.get("filter") == "tree:0":
+                    ours.pop("missing"), gits.pop("missing")
+                self.assertEqual(ours, gits)
+
+    def test_what_lies_outside_goes_and_comes_back(self):
+        self.bring()
+        for path in ("a/one", "docs/untracked", "z/only", "z/untracked", "other/thing"):
+            write(f"{self.area}/{path}", b"changed\n")
+        self.bring(sparse_checkout=["docs"])
+        self.assertEqual(sorted(os.listdir(self.area)), [".git", ".gitattributes", "docs", "docs.txt", "read.me"])
+        self.assertEqual(git(self.area, "status", "--porcelain", "--ignored"), "")
+        self.history.append(self.change(7))
+        self.push()
+        self.bring(sparse_checkout=["a"])
+        self.assert_as_git(["--filter=blob:none"], sparse=["a"])
+        self.bring(filter="blob:none")
+        self.assert_as_git(["--filter=blob:none"])
+        # What a job makes of its area by git itself goes too.
+        git(self.area, "sparse-checkout", "set", "docs")
+        self.assertFalse(os.path.exists(self.area + "/a"))
+        self.bring()
+        self.assert_as_git([])
+
+    def test_without_clean_only_files_of_the_repository_go(self):
+        self.bring()
+        for path in ("docs/untracked", "z/untracked", "a/one"):
+            write(f"{self.area}/{path}", b"changed\n")
+        os.unlink(self.area + "/a/link")
+        os.mkdir(self.area + "/a/link")
+        self.bring(sparse_checkout=["docs"], clean=False)
+        self.assertEqual(sorted(os.listdir(self.area + "/z")), ["untracked"])
+        self.assertTrue(os.path.exists(self.area + "/docs/untracked"))
+        self.assertFalse(os.path.exists(self.area + "/a/one"))
+        self.assertFalse(os.path.exists(self.area + "/same"))
+        self.assertEqual(git(self.area, "status", "--porcelain").splitlines(), ["?? docs/untracked", "?? z/untracked"])
+
+    def test_a_server_that_does_not_filter_gives_a_sparse_area_too(self):
+        git(self.bare, "config", "uploadpack.allowFilter", "false")
+        for version2 in (True, False):
+            self.server.version2 = version2
+            shutil.rmtree(self.area, ignore_errors=True)
+            self.bring(sparse_checkout=["docs"])
+            self.assertEqual(sorted(os.listdir(self.area)), [".git", ".gitattributes", "docs", "docs.txt", "read.me"])
+            self.assertEqual(git(self.area, "status", "--porcelain", "--ignored"), "")
+
+    def test_what_git_refuses_as_a_directory_is_refused(self):
+        for line in ("/docs", "!docs", "docs/*", "--no-cone", "../docs", "a\\b", "[a]"):
+            with self.subTest(line=line):
+                result = self.step(sparse_checkout=[line])
+                self.assertNotEqual(result.code, 0)
+                self.assert_says(result, "is not a directory of the repository")
 
     def between(self, pack):
         """A server that hands on, but answers a fetch without a depth by this pack."""

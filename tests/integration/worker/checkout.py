@@ -199,9 +199,26 @@ class Natively(unittest.TestCase):
         self.assertEqual(self.git("config", "gc.auto", below="a"), "0")
         self.assertIn("leaves the workspace", run.log("leaves"))
 
+    def test_a_part_is_checked_out_and_later_steps_fetch_the_rest(self):
+        run = self.run_steps("""
+            - {uses: actions/checkout@v6, with: {sparse-checkout: "b\\n./c//d/\\n", fetch-tags: true}}
+            - {name: looks, run: 'find . -name .git -prune -o -type f -print | sort; git ls-files -t; git status --porcelain; git show HEAD:x/y.txt'}
+            - {uses: actions/checkout@v4, with: {sparse-checkout: "*.txt\\n!/x/*\\n", sparse-checkout-cone-mode: false, filter: "blob:limit=1m"}}
+            - {name: again, run: 'git ls-files -t'}
+            - {uses: actions/checkout@v5}
+            - {name: whole, run: 'git ls-files -t; git config --get-regexp "sparse|promisor|worktree" || echo none'}
+        """, files={"a.txt": "a\n", "b/c.txt": "c\n", "c/d/e/f": "f\n", "c/g": "g\n", "x/y.txt": "only x\n"})
+        lines = run.lines("looks")
+        for line in ("./a.txt", "./b/c.txt", "./c/d/e/f", "./c/g", "S x/y.txt", "H a.txt", "only x"):
+            self.assertIn(line, lines)
+        self.assertNotIn("./x/y.txt", lines)
+        self.assertEqual([line for line in run.lines("again") if line[:2] in ("H ", "S ") and ".github" not in line],
+                         ["H a.txt", "H b/c.txt", "S c/d/e/f", "S c/g", "S x/y.txt"])
+        self.assertEqual([line for line in run.lines("whole") if line[:2] == "S " or line == "none"], ["none"])
+
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("submodules: recursive", "sparse-checkout: docs", "filter: 'sparse:oid=main:x'", "ssh-key: k", "token: ''",
+        more = ("submodules: recursive", "sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")

@@ -53,6 +53,12 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s}", "fetch-depth", "0"), "fetch-depth", "0");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "fetch-depth", "0", "fetch-tags", "True"), "fetch-tags", "true");
 	GIVES(&push, 4, json_pack("{s:s}", "fetch-tags", "yes"), "fetch-tags", "false");
+	GIVES(&push, 4, json_pack("{s:s}", "sparse-checkout", " a/b \r\n\n  c d\n"), "sparse-checkout", "a/b\nc d");
+	GIVES(&push, 4, json_pack("{s:s}", "sparse-checkout", "a"), "sparse-checkout-cone-mode", "true");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "sparse-checkout", "/*\n!*.c", "sparse-checkout-cone-mode", "no"),
+	      "sparse-checkout", "/*\n!*.c");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "sparse-checkout", "a", "submodules", "true"), "-",
+	      "`sparse-checkout` with `submodules` is not carried out here");
 	GIVES(&push, 4, json_pack("{s:s}", "filter", "blob:limit=10M"), "filter", "blob:limit=10M");
 	GIVES(&push, 4, json_pack("{s:s}", "github-server-url", "https://GitHub.com/"), "server", "(none)");
 	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "no", "submodules", "no", "sparse-checkout", " \n"), "lfs",
@@ -65,7 +71,11 @@ static void what_is_not_carried_out_is_named(void **state)
 	(void)state;
 	static const char *const asks[][2] = {
 		{"submodules", "recursive"},
-		{"sparse-checkout", "docs"},
+		{"sparse-checkout", "/docs"},
+		{"sparse-checkout", "a\n!b"},
+		{"sparse-checkout", "../a"},
+		{"sparse-checkout", "*.c"},
+		{"sparse-checkout", "--no-cone\n/*"},
 		{"filter", "sparse:oid=x"},
 		{"filter", "tree:1k"},
 		{"filter", "blob:limit=1kk"},
