@@ -59,6 +59,12 @@ static void make_token(struct req *r, enum token_kind kind)
 	_cleanup_free_ char *scope = scope_of(r, is_repository_path(r));
 	if (!scope || !need_admin(r))
 		return;
+	const char *authorization = req_header(r, "Authorization"), *accept = req_header(r, "Accept"),
+		   *who = req_header(r, "User-Agent");
+	if (who && str_starts(who, "GitHubActionsRunner-") && authorization &&
+	    strncasecmp(authorization, "basic ", 6) == 0 &&
+	    (!accept || strcmp(accept, "application/vnd.github.v3+json") != 0))
+		req_complain(r, "Accept must be application/vnd.github.v3+json where a personal token is exchanged");
 	struct forge_token *t = token_new(r->f, kind, HOUR_MS, NULL);
 	t->scope = TAKE(scope);
 	char time[CLOCK_TEXT_SIZE];

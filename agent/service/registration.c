@@ -154,6 +154,9 @@ static int call_once(struct rest *rest, const char *method, const char *url, con
 {
 	_cleanup_(wire_headers_done) struct wire_headers headers;
 	wire_headers_make(&headers, scheme, token, false, body != NULL);
+	/* Where GitHub's REST API for everybody is asked [1.5]. */
+	if (strcmp(scheme, "basic") == 0)
+		headers.lines[headers.count++] = xstrdup("Accept: application/vnd.github.v3+json");
 	struct http_request request = {
 		.method = method,
 		.url = url,
@@ -291,6 +294,10 @@ int registration_hello(struct rest *rest, const struct github_url *u, const char
 	http_response_done(&response);
 	if (r < 0)
 		return hint_token(err, r, u);
+	const char *schema = wire_string(answer, "token_schema");
+	if (schema != NULL && strcasecmp(schema, "OAuthAccessToken") != 0)
+		return err_set(err, ERR_PROTOCOL, "%s answered with a token of the kind '%.60s', not OAuthAccessToken",
+		               u->authority, schema);
 	rest->management = xstrdup(wire_string(answer, "token"));
 	free(reg->server_url);
 	reg->server_url = xstrdup(wire_string(answer, "url"));
@@ -301,32 +308,51 @@ int registration_hello(struct rest *rest, const struct github_url *u, const char
 	return 0;
 }
 
-static int choose_group(const struct rest *rest, const json_t *groups, const char *wanted, struct registration *reg,
-                        struct err *err)
+/* The one that is wanted among those that take runners of one's own; without a name the default one, or one of that name [1.9.4]. */
+static const json_t *group_of(const struct rest *rest, const json_t *groups, const char *wanted, struct strv *names)
 {
-	_cleanup_(strv_done) struct strv names = {0};
+	const json_t *flagged = NULL, *named = NULL, *hosted = NULL;
 	size_t i;
 	json_t *group;
 	json_array_foreach((json_t *)groups, i, group)
 	{
 		const char *name = wire_string(group, "name");
-		if (name == NULL || wire_bool(group, rest->type->hosted_member, false))
+		bool is_default = wire_bool(group, rest->type->default_member, false);
+		if (name == NULL)
 			continue;
-		strv_add(&names, name);
-		if (wanted != NULL ? strcasecmp(name, wanted) == 0
-		                   : wire_bool(group, rest->type->default_member, false)) {
-			reg->group_id = wire_int(group, "id", 1);
-			reg->group = xstrdup(name);
-			return 0;
+		if (wire_bool(group, rest->type->hosted_member, false)) {
+			hosted = is_default ? group : hosted;
+			continue;
 		}
+		strv_add(names, name);
+		if (is_default && flagged == NULL)
+			flagged = group;
+		if (strcasecmp(name, wanted != NULL ? wanted : "default") == 0 && named == NULL)
+			named = group;
+	}
+	if (names->count == 0)
+		return hosted;
+	return wanted == NULL && flagged != NULL ? flagged : named;
+}
+
+static int choose_group(const struct rest *rest, const json_t *groups, const char *wanted, struct registration *reg,
+                        struct err *err)
+{
+	_cleanup_(strv_done) struct strv names = {0};
+	const json_t *group = group_of(rest, groups, wanted, &names);
+	if (group != NULL) {
+		reg->group_id = wire_int(group, "id", 1);
+		reg->group = xstrdup(wire_string(group, "name"));
+		return 0;
 	}
 	if (wanted == NULL)
-		return err_set(err, ERR_NOT_FOUND, "there is no default runner group");
+		err_set(err, ERR_NOT_FOUND, "there is no default runner group");
+	else
+		err_set(err, ERR_NOT_FOUND, "there is no runner group '%.100s'", wanted);
 	_cleanup_(str_done) struct str list = STR_INIT(400);
-	for (i = 0; i < names.count; i++)
+	for (size_t i = 0; i < names.count; i++)
 		str_appendf(&list, "%s%s", i > 0 ? ", " : "", names.items[i]);
-	err_set(err, ERR_NOT_FOUND, "there is no runner group '%.100s'", wanted);
-	return err_hint(err, ERR_NOT_FOUND, "groups are: %s", str_peek(&list));
+	return names.count == 0 ? ERR_NOT_FOUND : err_hint(err, ERR_NOT_FOUND, "groups are: %s", str_peek(&list));
 }
 
 static int find_group(struct rest *rest, const struct github_url *u, const char *wanted, struct registration *reg,

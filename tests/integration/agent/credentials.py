@@ -89,6 +89,7 @@ def test_a_token_that_is_kept_does_the_same():
         assert c.agent.stop() == 0
         c.agent.davit("remove")
         assert c.forge.runner() is None
+        c.forge.calm()
 
 
 def test_what_is_kept_lies_sealed_and_is_shown_nowhere():

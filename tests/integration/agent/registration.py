@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Configure, status, remove: against the forge."""
+import json
 import os
 import pathlib
 import stat
@@ -90,6 +91,41 @@ def test_a_server_in_trouble_is_asked_three_times():
         c.forge.fault("runner-registration", status=502, times=2)
         c.agent.configure(c.forge)
         assert len(c.forge.seen("runner-registration", "POST")) == 3
+
+
+def group(name, default=False, hosted=False):
+    return {"name": name, "default": default, "is_hosted": hosted}
+
+
+# What there is, what is asked for, and which one it is; a text: why none is.
+GROUPS = [([group("Default", default=True), group("ships")], None, "Default"), ([group("Default", default=True), group("ships")], "SHIPS", "ships"),
+          ([group("GitHub", default=True, hosted=True), group("ships"), group("default")], None, "default"),
+          ([group("GitHub", default=True, hosted=True), group("More", hosted=True)], None, "GitHub"),
+          ([group("GitHub", default=True, hosted=True), group("ships")], None, "no default runner group\n  groups are: ships"),
+          ([group("GitHub", default=True, hosted=True), group("ships")], "github", "no runner group 'github'\n  groups are: ships"),
+          ([group("More", hosted=True)], None, "no default runner group\n")]
+
+
+def test_the_group_is_the_one_that_the_official_runner_takes():
+    with Case() as c:
+        for number, (groups, wanted, found) in enumerate(GROUPS):
+            c.agent.name = f"box-{number}"
+            c.forge.fault("runner-groups", times=1, status=200, headers={"Content-Type": "application/json"},
+                          body=json.dumps({"total_count": len(groups), "runner_groups": [
+                              # The forge registers in the group 1 alone.
+                              {"id": 1 if g["name"] == found else 7, **g} for g in groups]}))
+            done = c.agent.configure(c.forge, "acme/widgets", *(("--runnergroup", wanted) if wanted else ()), check=False)
+            said = f", group {found}, " in done.stdout if done.returncode == 0 else found in done.stderr
+            assert said and (done.returncode == 0) == any(g["name"] == found for g in groups), (groups, wanted, done)
+
+
+def test_a_token_of_another_kind_than_the_protocols_is_refused():
+    with Case() as c:
+        c.forge.fault("runner-registration", times=1, status=200, headers={"Content-Type": "application/json"},
+                      body='{"url": "http://127.0.0.1:1/x", "token_schema": "Magic", "token": "t", "use_v2_flow": true}')
+        done = c.agent.configure(c.forge, check=False)
+        assert done.returncode == 1 and "a token of the kind 'Magic'" in done.stderr, done
+        assert c.forge.seen("runners/register", "POST") == []
 
 
 def test_status_says_labels_last_poll_and_whom_jobs_run_as():
