@@ -91,8 +91,12 @@ static void take_truth(struct deciding *d, const char *name, const char *text)
 
 static void take_submodules(struct deciding *d, const char *name, const char *text)
 {
-	if (is_true(text) || strcasecmp(text, "recursive") == 0)
-		refuse(d, name, "are not carried out here");
+	if (strcasecmp(text, "recursive") == 0)
+		d->in->submodules = "recursive";
+	else if (is_true(text))
+		d->in->submodules = "true";
+	if (d->in->submodules != NULL)
+		pass(d, name, d->in->submodules);
 }
 
 static bool is_repository(const char *text)

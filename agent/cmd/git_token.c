@@ -1,7 +1,8 @@
 /* davit-step git-token: keeps the token of a checkout for later steps of the job, or removes it, as the JSON object on standard input says. The worker
  * executes it.
  *
- * keep (false: remove), root, below, server, authorization, directory, file, views ([[.git, file], …]): struct git_token. */
+ * keep (false: remove), root, below, server, authorization, directory, file, views ([[.git, file], …]), submodules ("true", "recursive"),
+ * owner_id: struct git_token. */
 #include "agent/cmd/commands.h"
 #include "base/data/json.h"
 #include "base/git/token.h"
@@ -28,6 +29,13 @@ static size_t read_views(const json_t *list, struct git_token_view views[VIEWS_M
 	return count;
 }
 
+static enum git_token_submodules submodules_of(const char *text)
+{
+	if (text == NULL)
+		return GIT_TOKEN_NO_SUBMODULES;
+	return strcmp(text, "recursive") == 0 ? GIT_TOKEN_ALL_SUBMODULES : GIT_TOKEN_OWN_SUBMODULES;
+}
+
 static int carry_out(const json_t *request, struct err *err)
 {
 	struct git_token_view views[VIEWS_MAX];
@@ -38,8 +46,12 @@ static int carry_out(const json_t *request, struct err *err)
 	                      .authorization = json_get_string(request, "authorization"),
 	                      .directory = json_get_string(request, "directory"),
 	                      .file = json_get_string(request, "file"),
+	                      .submodules = submodules_of(json_get_string(request, "submodules")),
+	                      .owner_id = json_get_string(request, "owner_id"),
 	                      .views = views,
 	                      .view_count = read_views(json_object_get(request, "views"), views)};
+	if (t.owner_id != NULL && t.owner_id[0] == '\0')
+		t.owner_id = NULL;
 	bool keep = json_get_bool(request, "keep", false);
 	if (t.root == NULL || t.below == NULL || t.server == NULL || t.directory == NULL ||
 	    (keep && t.authorization == NULL))

@@ -192,6 +192,23 @@ int git_modules_read(git_repository *repo, struct git_modules *ret, struct err *
 	return git_modules_parse(git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob), ret, err);
 }
 
+int git_modules_links(git_repository *repo, struct strv *ret_paths, struct strv *ret_commits, struct err *err)
+{
+	git_index *index _cleanup_(index_freep) = NULL;
+	int r = git_repository_index(&index, repo);
+	if (r != 0)
+		return git_area_error(err, r, "open the index");
+	for (size_t i = 0; i < git_index_entrycount(index); i++) {
+		const git_index_entry *entry = git_index_get_byindex(index, i);
+		char hex[GIT_HEX];
+		if (entry->mode != GIT_FILEMODE_COMMIT)
+			continue;
+		strv_add(ret_paths, entry->path);
+		strv_add(ret_commits, git_oid_tostr(hex, sizeof(hex), &entry->id));
+	}
+	return 0;
+}
+
 const struct git_module *git_modules_at(const struct git_modules *m, const char *path)
 {
 	const struct git_module *found = NULL;

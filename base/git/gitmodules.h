@@ -33,6 +33,8 @@ const char *git_module_update_word(enum git_module_update update);
 int git_modules_parse(const char *text, size_t len, struct git_modules *ret, struct err *err);
 /* Of the index of this repository; none is an empty list. A .gitmodules that is a link counts as none. */
 int git_modules_read(git_repository *repo, struct git_modules *ret, struct err *err);
+/* The links of the index to commits of others: path and commit, in its order. */
+int git_modules_links(git_repository *repo, struct strv *ret_paths, struct strv *ret_commits, struct err *err);
 /* The one at this path; NULL: none. */
 const struct git_module *git_modules_at(const struct git_modules *m, const char *path);
 /* One of these names twice, or one whose directory lies in that of another: ERR_REFUSED. */

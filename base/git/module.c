@@ -119,6 +119,7 @@ int git_area_configure_module(struct git_area *a, struct err *err)
 {
 	git_config *all _cleanup_(config_freep) = NULL, *own _cleanup_(config_freep) = NULL;
 	_cleanup_free_ char *way = relative(a->git_path, a->path);
+	git_buf fetch = {NULL, 0, 0};
 	int r = git_repository_config(&all, a->repo);
 	if (r == 0)
 		r = git_config_open_level(&own, all, GIT_CONFIG_LEVEL_LOCAL);
@@ -130,6 +131,9 @@ int git_area_configure_module(struct git_area *a, struct err *err)
 		r = git_area_configure(own, "gc.auto", "0");
 	if (r == 0)
 		r = git_area_configure(own, "remote.origin.url", a->url);
+	if (r == 0 && git_config_get_string_buf(&fetch, own, "remote.origin.fetch") == GIT_ENOTFOUND)
+		r = git_config_set_string(own, "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*");
+	git_buf_dispose(&fetch);
 	return r == 0 ? 0 : git_area_error(err, r, "configure the submodule");
 }
 

@@ -154,24 +154,6 @@ static int bring_one(struct bringing *b, struct git_area *super, const struct gi
 
 /* ---- all of one repository ---- */
 
-/* The links of the index to commits of others: path → commit, in its order. */
-static int list_links(struct git_area *a, struct strv *ret_paths, struct strv *ret_commits, struct err *err)
-{
-	git_index *index _cleanup_(index_freep) = NULL;
-	int r = git_repository_index(&index, a->repo);
-	if (r != 0)
-		return git_area_error(err, r, "open the index");
-	for (size_t i = 0; i < git_index_entrycount(index); i++) {
-		const git_index_entry *entry = git_index_get_byindex(index, i);
-		char hex[GIT_HEX];
-		if (entry->mode != GIT_FILEMODE_COMMIT)
-			continue;
-		strv_add(ret_paths, entry->path);
-		strv_add(ret_commits, git_oid_tostr(hex, sizeof(hex), &entry->id));
-	}
-	return 0;
-}
-
 static int no_url(const char *path, struct err *err)
 {
 	int r = err_set(err, ERR_INVALID, "No url found for submodule path '%.200s' in .gitmodules", path);
@@ -200,7 +182,7 @@ static int bring_all(struct bringing *b, struct git_area *super, int level, stru
 {
 	struct strv paths _cleanup_(strv_done) = {0}, commits _cleanup_(strv_done) = {0};
 	struct git_modules modules _cleanup_(git_modules_done) = {.count = 0};
-	int r = list_links(super, &paths, &commits, err);
+	int r = git_modules_links(super->repo, &paths, &commits, err);
 	if (r < 0 || paths.count == 0)
 		return r;
 	if (level > 0 && !b->wanted->recursive) {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/core/str.h"
-#include "base/git/git_priv.h"
+#include "base/git/token_priv.h"
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
 
@@ -20,45 +20,42 @@ static const char header_pattern[] = "^[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][
 static const char header_start[] = "AUTHORIZATION: ";
 static const char file_start[] = "git-credentials-", file_end[] = ".config";
 
-struct place {
-	int git;             /* .git */
-	char path[PATH_MAX]; /* of its configuration, for libgit2, which takes paths only */
-	git_config *config;
-};
-
-static void place_done(struct place *p)
+void git_token_place_done(struct git_token_place *p)
 {
 	git_config_free(p->config);
 	closep(&p->git);
 }
 
-/* The configuration is a file: else somebody has led it elsewhere. */
-static int find(const struct git_token *t, struct place *p, struct err *err)
+int git_token_place_find(struct git_token_place *p, struct err *err)
 {
 	struct stat st;
-	_cleanup_close_ int root = open(t->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return err_errno(err, errno, "open the workspace %s", t->root);
-	_cleanup_free_ char *below = xasprintf("%s/.git", t->below);
-	p->git = fs_open_beneath(root, below, O_RDONLY | O_DIRECTORY, 0, err);
-	if (p->git < 0)
-		return p->git;
 	if (fstatat(p->git, "config", &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return err_errno(err, errno, "look at the configuration of the work area");
 	if (!S_ISREG(st.st_mode) || st.st_size > CONFIG_MAX)
 		return err_set(err, ERR_INVALID,
 		               "the configuration of the work area is not a file, or larger than %d MiB",
 		               CONFIG_MAX >> 20);
-	char link[64];
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", p->git);
-	ssize_t len = readlink(link, p->path, sizeof(p->path) - sizeof("/config"));
-	if (len <= 0 || (size_t)len >= sizeof(p->path) - sizeof("/config"))
-		return err_errno(err, len < 0 ? errno : ENAMETOOLONG, "find the path of the work area");
-	memcpy(p->path + len, "/config", sizeof("/config"));
+	_cleanup_free_ char *path = git_area_path_of(p->git, err);
+	if (path == NULL)
+		return ERR_IO;
+	if (strlen(path) >= sizeof(p->path) - sizeof("/config"))
+		return err_errno(err, ENAMETOOLONG, "find the path of the work area");
+	memcpy(p->path, path, strlen(path));
+	memcpy(p->path + strlen(path), "/config", sizeof("/config"));
 	return 0;
 }
 
-static int open_config(struct place *p, struct err *err)
+static int find(const struct git_token *t, struct git_token_place *p, struct err *err)
+{
+	_cleanup_close_ int root = open(t->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return err_errno(err, errno, "open the workspace %s", t->root);
+	_cleanup_free_ char *below = xasprintf("%s/.git", t->below);
+	p->git = fs_open_beneath(root, below, O_RDONLY | O_DIRECTORY, 0, err);
+	return p->git < 0 ? p->git : git_token_place_find(p, err);
+}
+
+int git_token_place_open(struct git_token_place *p, struct err *err)
 {
 	git_area_library();
 	int r = git_config_open_ondisk(&p->config, p->path);
@@ -124,7 +121,7 @@ static int delete_keys(git_config *config, const struct strv *keys, const char *
 	return r == GIT_ENOTFOUND ? 0 : r;
 }
 
-static int clear_config(git_config *config, struct strv *files)
+int git_token_clear(git_config *config, struct strv *files)
 {
 	struct strv keys _cleanup_(strv_done) = {0}, headers _cleanup_(strv_done) = {0},
 			 values _cleanup_(strv_done) = {0};
@@ -144,23 +141,28 @@ int git_token_forget(git_repository *repo, struct err *err)
 	if (r == 0)
 		r = git_config_open_level(&own, all, GIT_CONFIG_LEVEL_LOCAL);
 	if (r == 0)
-		r = clear_config(own, &files);
-	return r == 0 ? 0 : git_area_error(err, r, "remove an earlier token from the configuration of the work area");
+		r = git_token_clear(own, &files);
+	if (r != 0)
+		return git_area_error(err, r, "remove an earlier token from the configuration of the work area");
+	bool broken = false;
+	int git _cleanup_close_ = open(git_repository_path(repo), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return git < 0 ? 0 : git_token_clear_modules(git, &files, &broken, err);
 }
 
-static int clear(const struct git_token *t, struct place *p, struct err *err)
+static int clear(const struct git_token *t, struct git_token_place *p, bool *ret_broken, struct err *err)
 {
 	struct strv files _cleanup_(strv_done) = {0};
 	int directory _cleanup_close_ = open(t->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = clear_config(p->config, &files);
+	int r = git_token_clear(p->config, &files);
+	int below = git_token_clear_modules(p->git, &files, ret_broken, err);
 	for (size_t i = 0; i < files.count; i++)
 		remove_file(directory, files.items[i]);
-	return r == 0 ? 0 : git_area_error(err, r, "change the configuration of the work area");
+	return r == 0 ? below : git_area_error(err, r, "change the configuration of the work area");
 }
 
 int git_token_remove(const struct git_token *t, bool *ret_broken, struct err *err)
 {
-	struct place p _cleanup_(place_done) = {.git = -1};
+	struct git_token_place p _cleanup_(git_token_place_done) = {.git = -1};
 	int directory _cleanup_close_ = open(t->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct err why = ERR_INIT;
 	*ret_broken = false;
@@ -169,16 +171,22 @@ int git_token_remove(const struct git_token *t, bool *ret_broken, struct err *er
 	if (r == ERR_NOT_FOUND)
 		return 0;
 	if (r == 0)
-		r = open_config(&p, &why);
+		r = git_token_place_open(&p, &why);
 	if (r == 0)
-		r = clear(t, &p, &why);
+		r = clear(t, &p, ret_broken, &why);
 	if (r == 0)
 		return 0;
 	/* A token in it would stay: the next checkout makes a new one. */
-	*ret_broken = p.git >= 0 && (unlinkat(p.git, "config", 0) == 0 || errno == ENOENT);
-	if (!*ret_broken && err != NULL)
+	bool removed = p.git >= 0 && (unlinkat(p.git, "config", 0) == 0 || errno == ENOENT);
+	if (removed && p.config == NULL) {
+		struct strv files _cleanup_(strv_done) = {0};
+		r = git_token_clear_modules(p.git, &files, ret_broken, &why);
+		removed = r == 0;
+	}
+	*ret_broken |= removed;
+	if (!removed && err != NULL)
 		*err = why;
-	return *ret_broken ? 0 : r;
+	return removed ? 0 : r;
 }
 
 /* ---- keeping ---- */
@@ -197,13 +205,14 @@ static char *include_key(const char *git_dir, const char *rest)
 	return str_take(&key);
 }
 
-static int include(const struct git_token *t, git_config *config)
+int git_token_include(const struct git_token *t, git_config *config, const char *below, const char *const *rests,
+                      size_t rest_count)
 {
-	static const char *const rests[] = {".path", "/worktrees/*.path"};
 	int r = 0;
-	for (size_t i = 0; r == 0 && i < t->view_count * ARRAY_SIZE(rests); i++) {
-		const struct git_token_view *view = &t->views[i / ARRAY_SIZE(rests)];
-		_cleanup_free_ char *key = include_key(view->git_dir, rests[i % ARRAY_SIZE(rests)]);
+	for (size_t i = 0; r == 0 && i < t->view_count * rest_count; i++) {
+		const struct git_token_view *view = &t->views[i / rest_count];
+		_cleanup_free_ char *whole = xasprintf("%s%s", view->git_dir, below),
+				    *key = include_key(whole, rests[i % rest_count]);
 		r = git_config_set_string(config, key, view->file);
 	}
 	return r;
@@ -224,26 +233,30 @@ static int write_file(const struct git_token *t, const char *key, const char *va
 
 int git_token_keep(const struct git_token *t, struct err *err)
 {
-	struct place p _cleanup_(place_done) = {.git = -1};
+	struct git_token_place p _cleanup_(git_token_place_done) = {.git = -1};
 	_cleanup_free_ char *key = header_key(t);
+	static const char *const rests[] = {".path", "/worktrees/*.path"};
 	struct str value _cleanup_(str_done) = STR_SECRET_INIT(32 * 1024);
+	bool broken = false;
 	str_appendf(&value, "AUTHORIZATION: %s", t->authorization);
 	if (value.failed)
 		return err_set(err, ERR_LIMIT, "the token is too long");
 	int r = find(t, &p, err);
 	if (r >= 0)
-		r = open_config(&p, err);
+		r = git_token_place_open(&p, err);
 	if (r >= 0)
-		r = clear(t, &p, err);
+		r = clear(t, &p, &broken, err);
 	if (r < 0)
 		return r;
 	if (t->file != NULL) {
 		r = write_file(t, key, str_peek(&value), err);
 		if (r < 0)
 			return r;
-		r = include(t, p.config);
+		r = git_token_include(t, p.config, "", rests, ARRAY_SIZE(rests));
 	} else {
 		r = git_config_set_string(p.config, key, str_peek(&value));
 	}
-	return r == 0 ? 0 : git_area_error(err, r, "change the configuration of the work area");
+	if (r != 0)
+		return git_area_error(err, r, "change the configuration of the work area");
+	return git_token_keep_modules(t, &p, key, str_peek(&value), err);
 }

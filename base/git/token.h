@@ -7,6 +7,7 @@
 struct git_token_view {
 	const char *git_dir, *file;
 };
+enum git_token_submodules { GIT_TOKEN_NO_SUBMODULES, GIT_TOKEN_OWN_SUBMODULES, GIT_TOKEN_ALL_SUBMODULES };
 struct git_token {
 	const char *root, *below;  /* the area's, as for git_area_open */
 	const char *server;        /* "https://github.com" */
@@ -14,7 +15,9 @@ struct git_token {
 	const char *directory;     /* where files of tokens lie, absolute */
 	const char *file;          /* its name in there, "git-credentials-….config"; NULL: in .git/config itself */
 	const struct git_token_view *views;
-	size_t view_count; /* with file */
+	size_t view_count;                    /* with file */
+	enum git_token_submodules submodules; /* where it is kept too; it is removed from all of them */
+	const char *owner_id;                 /* with submodules: as for git_area_submodules */
 };
 /* In place of what an earlier one left. ERR_NOT_FOUND: there is no area. */
 int git_token_keep(const struct git_token *t, struct err *err);

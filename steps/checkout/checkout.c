@@ -206,6 +206,7 @@ static int bring_submodules(struct checkout *k, struct git_area *area, struct gi
 {
 	struct git_submodules_result all;
 	struct git_submodules wanted = {.remote = &k->remote,
+	                                .owner_id = given(k->in->owner_id),
 	                                .depth = (int)k->in->fetch_depth,
 	                                .clean = k->in->clean,
 	                                .recursive = k->in->submodules == CHECKOUT_SUBMODULES_RECURSIVE};

@@ -123,6 +123,13 @@ static const char *server_of(const struct job *j)
 	return or_empty(json_get_string(j->github, "server_url"));
 }
 
+/* A number; "" where the job does not say. */
+static const char *owner_of(const struct job *j)
+{
+	const char *id = or_empty(json_get_string(j->github, "repository_owner_id"));
+	return id[strspn(id, "0123456789")] == '\0' ? id : "";
+}
+
 /* ---- the token ---- */
 
 static json_t *token_request(const struct job *j, const char *below, const char *file)
@@ -194,6 +201,10 @@ static int keep_token(struct job *j, struct record *r, struct stand_in *s, const
 	_cleanup_json_ json_t *request = token_request(j, s->kept, s->file);
 	json_object_set_new(request, "keep", json_true());
 	json_object_set_new(request, "authorization", json_string(str_peek(&basic)));
+	if (in->submodules != NULL) {
+		json_object_set_new(request, "submodules", json_string(in->submodules));
+		json_object_set_new(request, "owner_id", json_stringf("%s", owner_of(j)));
+	}
 	if (s->file != NULL)
 		json_object_set_new(request, "views", views_of(j, s->kept, s->file));
 	return run_token(j, r, request, err);
@@ -281,6 +292,8 @@ static int run_natively(struct job *j, struct record *r, struct stand_in *s, con
 	r->action_name = xstrdup(s->uses.action);
 	r->ref = xstrdup(s->uses.ref);
 	use_log_head(j, r, s->uses.shown, given);
+	if (in->submodules != NULL && owner_of(j)[0] != '\0')
+		json_object_set_new(in->step, "owner-id", json_stringf("%s", owner_of(j)));
 	int e = typed_run(j, r, &s->uses, in->step, step_time_ms(r), false, &end, &status, err);
 	if (e < 0)
 		return e;

@@ -144,6 +144,63 @@ class Natively(unittest.TestCase):
         run = self.run_steps("- {uses: actions/checkout@v6, with: {persist-credentials: false}}")
         self.assertEqual(self.left(), [])
 
+    def link(self, path, target, sha):
+        """Makes `target` at this commit a submodule at path, with the next push."""
+        repo = self.house.forge.repo(REPOSITORY)
+        os.makedirs(os.path.join(repo.work, path))
+        repo.git("update-index", "--add", "--cacheinfo", f"160000,{sha},{path}")
+        return {".gitmodules": f'[submodule "{path}"]\n\tpath = {path}\n\turl = {target}\n'}
+
+    def modules_left(self):
+        """What of tokens lies in the configurations of submodules, at all levels."""
+        found = []
+        for place, _, names in os.walk(os.path.join(self.workspace, ".git", "modules")):
+            if "config" in names:
+                with open(os.path.join(place, "config"), encoding="utf-8") as file:
+                    found += re.findall(r"(?i)authorization|git-credentials", file.read())
+        return found
+
+    def test_submodules_are_fetched_with_the_token_and_keep_it_until_the_post_step(self):
+        # Other branches of the same repository: the job's token may read no other one.
+        repo = self.house.forge.repo(REPOSITORY)
+        deep = repo.push({"deep.txt": "deep\n"}, ref="deep")
+        lib = repo.push({**self.link("in/deep", "../demo", deep), "lib.txt": "lib\n"}, ref="lib")
+        shutil.rmtree(repo.work + "/in")
+        modules = {**self.link("ext/lib", "git@forge.localhost:octo/demo", lib), "lib.txt": None}
+        for version in ("v4", "v6"):
+            run = self.run_steps(f'''
+                - {{name: co, uses: actions/checkout@{version}, with: {{submodules: Recursive}}}}
+                - name: works
+                  run: |
+                    set -ex
+                    cat ext/lib/lib.txt ext/lib/in/deep/deep.txt
+                    test -z "$(git status --porcelain --ignored)"
+                    for at in ext/lib ext/lib/in/deep; do
+                      git -C $at config --local --list
+                      git -C $at config --get http.$GITHUB_SERVER_URL/.extraheader
+                    done
+                    git submodule update --remote ext/lib
+                    test "$(git -C ext/lib rev-parse HEAD)" = $GITHUB_SHA
+                    test {version} = v6 || echo '[broken' >> .git/modules/ext/lib/config
+            ''', files=modules)
+            log = run.log("works")
+            self.assertIn("lib\ndeep\n", log)
+            self.assertEqual(log.count("AUTHORIZATION: basic ***"), 4 if version == "v4" else 2, log)
+            self.assertEqual(log.count("includeif.gitdir:"), 4 if version == "v6" else 0, log)
+            self.assertIn(".insteadof=git@forge.localhost:", log)
+            self.assertIn("2 submodules of ", run.log("co"))
+            self.assertEqual((self.left(), self.modules_left()), ([], []))
+            modules = {}
+        # One level, no token; and what a killed worker left in them goes with any next checkout.
+        self.git("config", "http.x/.extraheader", "AUTHORIZATION: basic x", below="ext/lib")
+        self.git("config", "http.x/.extraheader", "AUTHORIZATION: basic x", below="ext/lib/in/deep")
+        self.run_steps("- {uses: actions/checkout@v4, with: {persist-credentials: false}}")
+        self.assertEqual(self.modules_left(), [])
+        shutil.rmtree(self.workspace)
+        run = self.run_steps("- {name: co, uses: actions/checkout@v5, with: {submodules: true, persist-credentials: false}}")
+        self.assertEqual((self.modules_left(), os.listdir(self.workspace + "/ext/lib/in/deep")), ([], []))
+        self.assertIn("1 submodules are left alone", run.log("co"))
+
     def test_a_configuration_that_a_step_has_spoilt_keeps_no_token(self):
         elsewhere = os.path.join(self.house.folder, "elsewhere")
         with open(elsewhere, "w", encoding="ascii") as file:
@@ -218,7 +275,7 @@ class Natively(unittest.TestCase):
 
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("submodules: recursive", "sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k", "token: ''",
+        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")

@@ -64,13 +64,15 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "no", "submodules", "no", "sparse-checkout", " \n"), "lfs",
 	      "false");
 	GIVES(&push, 4, json_pack("{s:s}", "lfs", "TRUE"), "lfs", "true");
+	GIVES(&push, 4, json_pack("{s:s}", "submodules", "True"), "submodules", "true");
+	GIVES(&push, 4, json_pack("{s:s}", "submodules", "RECURSIVE"), "submodules", "recursive");
+	GIVES(&push, 4, json_pack("{s:s}", "submodules", "all"), "submodules", "(none)");
 }
 
 static void what_is_not_carried_out_is_named(void **state)
 {
 	(void)state;
 	static const char *const asks[][2] = {
-		{"submodules", "recursive"},
 		{"sparse-checkout", "/docs"},
 		{"sparse-checkout", "a\n!b"},
 		{"sparse-checkout", "../a"},
