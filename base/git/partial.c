@@ -1,4 +1,5 @@
 #include "base/git/partial.h"
+#include "base/git/tree_size.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include "base/sys/fs_beneath.h"
 #include "base/git/wire_priv.h"
 
-enum { CAPABILITIES_MAX = 64 << 10, AT_ONCE = 100 * 1000, TREE_ROUNDS = 8, TREE_DEPTH_MAX = 128 };
+enum { CAPABILITIES_MAX = 64 << 10, AT_ONCE = 100 * 1000, TREE_ROUNDS = 8 };
 
 /* ---- what is noted here ---- */
 
@@ -201,8 +202,8 @@ int git_partial_bring(struct git_area *a, const struct git_remote_access *remote
 	                            count, first);
 }
 
-/* The topmost missing trees below this one. */
-static int find_trees(struct git_area *a, git_odb *odb, const git_oid *id, int depth, struct strv *ret)
+/* The topmost missing trees below this one, as long as no more than *left entries are looked at. */
+static int find_trees(struct git_area *a, git_odb *odb, const git_oid *id, int depth, size_t *left, struct strv *ret)
 {
 	char hex[GIT_HEX];
 	git_tree *tree _cleanup_(tree_freep) = NULL;
@@ -210,11 +211,11 @@ static int find_trees(struct git_area *a, git_odb *odb, const git_oid *id, int d
 		strv_add(ret, git_oid_tostr(hex, sizeof(hex), id));
 		return 0;
 	}
-	int r = depth > TREE_DEPTH_MAX ? GIT_EUSER : git_tree_lookup(&tree, a->repo, id);
-	for (size_t i = 0; r == 0 && i < git_tree_entrycount(tree); i++) {
+	int r = depth > GIT_TREE_DEPTH_MAX ? GIT_EUSER : git_tree_lookup(&tree, a->repo, id);
+	for (size_t i = 0; r == 0 && *left > 0 && i < git_tree_entrycount(tree); i++, --*left) {
 		const git_tree_entry *e = git_tree_entry_byindex(tree, i);
 		if (git_tree_entry_type(e) == GIT_OBJECT_TREE)
-			r = find_trees(a, odb, git_tree_entry_id(e), depth + 1, ret);
+			r = find_trees(a, odb, git_tree_entry_id(e), depth + 1, left, ret);
 	}
 	return r;
 }
@@ -234,7 +235,8 @@ int git_partial_trees(struct git_area *a, const struct git_remote_access *remote
 	/* A tree brings all below it that the server sees fit to send. */
 	for (int round = 0; round < TREE_ROUNDS; round++) {
 		struct strv ids _cleanup_(strv_done) = {0};
-		r = find_trees(a, odb, git_commit_tree_id(object), 0, &ids);
+		size_t left = GIT_TREE_ENTRIES_MAX;
+		r = find_trees(a, odb, git_commit_tree_id(object), 0, &left, &ids);
 		if (r != 0)
 			return git_area_error(err, r, "read the trees of the commit");
 		if (ids.count == 0)

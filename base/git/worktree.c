@@ -24,6 +24,7 @@
 #include "base/git/lfs_store.h"
 #include "base/git/partial.h"
 #include "base/git/sparse.h"
+#include "base/git/tree_size.h"
 
 enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64 };
 
@@ -520,7 +521,12 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 	git_tree *tree _cleanup_(tree_freep) = NULL;
 	struct stat st;
 	int r = git_commit_tree(&tree, commit);
-	if (r == 0 && git_repository_index(&w->index, w->area->repo) != 0) {
+	if (r != 0)
+		return git_area_error(err, r, "read the tree");
+	r = git_tree_check_size(w->area->repo, tree, err);
+	if (r < 0)
+		return r;
+	if (git_repository_index(&w->index, w->area->repo) != 0) {
 		/* Truncated or of another format: only its knowledge of the files is lost. */
 		unlinkat(w->area->git, "index", 0);
 		r = git_repository_index(&w->index, w->area->repo);

@@ -244,6 +244,27 @@ class Checkout(unittest.TestCase):
         self.push()
         return commit
 
+    def test_a_few_trees_that_name_more_files_than_anybody_has_are_refused(self):
+        def mktree(*entries):
+            return git("mktree", cwd=self.work, data="".join(entries).encode())
+        def commit(tree):
+            self.assertEqual(git("update-ref", "refs/heads/main", made := git("commit-tree", "-m", "x", tree, cwd=self.work), cwd=self.work), "")
+            self.push()
+            return made
+        blob = git("hash-object", "-w", "--stdin", cwd=self.work, data=b"x")
+        wide = mktree(*(f"100644 blob {blob}\tf{i}\n" for i in range(10)))
+        deep = wide
+        for _ in range(9):
+            wide = mktree(*(f"040000 tree {wide}\td{i}\n" for i in range(10)))
+        for _ in range(520):
+            deep = mktree(f"040000 tree {deep}\td\n")
+        for tree in (wide, deep):
+            p, used = self.measured(commit(tree), 1)
+            self.assertEqual(p.returncode, 1)
+            self.assertIn("the commit has more than 2097152 files and directories, or more than 512 levels", p.stderr)
+            self.assertLess(used, 200)
+            self.assertEqual(os.listdir(self.area), [".git"])
+
     def test_a_large_file_of_zeros_costs_no_memory_of_its_size(self):
         size = 400 << 20
         commit = self.commit_zeros(size)
