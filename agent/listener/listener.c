@@ -118,41 +118,43 @@ static void sweep(struct listener *l)
 
 /* ---- The loop. */
 
-static void nearer(int64_t *due, int64_t other)
-{
-	if (other != 0 && (*due == 0 || other < *due))
-		*due = other;
-}
-
 static int64_t wait_time(const struct listener *l)
 {
-	int64_t due = 0;
-	for (size_t i = 0; i < l->endpoint_count; i++)
-		nearer(&due, l->endpoints[i]->due_ms);
+	int64_t due = l->endpoints_due_ms;
 	for (const struct lease *j = l->jobs; j != NULL; j = j->next)
-		nearer(&due, lease_due(j));
+		listener_nearer(&due, lease_due(j));
 	for (const struct recovery *r = l->recoveries; r != NULL; r = r->next)
 		if (!r->over && r->pidfd < 0 && !call_is_running(&r->comment))
-			nearer(&due, MAX(r->due_ms, 1));
-	nearer(&due, l->trim_due_ms);
-	nearer(&due, l->running_due_ms);
-	nearer(&due, teller_due(l));
-	nearer(&due, l->ping.due_ms);
-	nearer(&due, l->version.due_ms);
-	nearer(&due, l->watchdog_due_ms);
-	nearer(&due, l->update.until_ms);
+			listener_nearer(&due, MAX(r->due_ms, 1));
+	listener_nearer(&due, l->trim_due_ms);
+	listener_nearer(&due, l->running_due_ms);
+	listener_nearer(&due, teller_due(l));
+	listener_nearer(&due, l->ping.due_ms);
+	listener_nearer(&due, l->version.due_ms);
+	listener_nearer(&due, l->watchdog_due_ms);
+	listener_nearer(&due, l->update.until_ms);
 	if (l->areas.pidfd < 0)
-		nearer(&due, l->areas.due_ms);
+		listener_nearer(&due, l->areas.due_ms);
 	if (due == 0)
 		return IDLE_MS;
 	return MIN(MAX(due - clock_mono_ms(), 0), IDLE_MS);
 }
 
+static void run_endpoints(struct listener *l, int64_t now)
+{
+	if (l->endpoints_due_ms == 0 || now < l->endpoints_due_ms)
+		return;
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		endpoint_timer(l->endpoints[i], now);
+	l->endpoints_due_ms = 0;
+	for (size_t i = 0; i < l->endpoint_count; i++)
+		listener_nearer(&l->endpoints_due_ms, l->endpoints[i]->due_ms);
+}
+
 static void run_timers(struct listener *l)
 {
 	int64_t now = clock_mono_ms();
-	for (size_t i = 0; i < l->endpoint_count; i++)
-		endpoint_timer(l->endpoints[i], now);
+	run_endpoints(l, now);
 	for (struct lease *j = l->jobs; j != NULL; j = j->next)
 		lease_timer(j, now);
 	for (struct recovery *r = l->recoveries; r != NULL; r = r->next)

@@ -362,6 +362,9 @@ struct listener {
 	struct http *http;
 	struct endpoint **endpoints;
 	size_t endpoint_count;
+	/* A turn of the loop does not look at each of hundreds. */
+	int64_t endpoints_due_ms; /* none of them is due before; 0: none waits */
+	size_t renewing;          /* so many have a process that makes their registration anew */
 	struct lease *jobs;
 	struct recovery *recoveries;
 	int cancel_fd;
@@ -403,6 +406,12 @@ int listener_policy(const struct listener *l, struct admission **ret, struct err
 int listener_isolation(struct listener *l, const struct endpoint *e, json_t **ret, struct err *err);
 /* "2026-01-02 03:04:05Z: text" on standard output (protocol 6.6). */
 void listener_say(const char *fmt, ...) _printf_(1, 2);
+/* *due: the sooner one; 0 is never. */
+static inline void listener_nearer(int64_t *due, int64_t other)
+{
+	if (other != 0 && (*due == 0 || other < *due))
+		*due = other;
+}
 /* Said once, with the first session. */
 void listener_connected(struct listener *l);
 void listener_start_jobs(struct listener *l);

@@ -79,6 +79,7 @@ void endpoint_wait_then(struct endpoint *e, enum endpoint_step step, int64_t ms)
 {
 	e->step = step;
 	e->due_ms = clock_mono_ms() + MAX(ms, 1);
+	listener_nearer(&e->listener->endpoints_due_ms, e->due_ms);
 }
 
 void endpoint_wait_as_asked(struct endpoint *e, enum endpoint_step step, int64_t own_ms,

@@ -34,8 +34,10 @@ void endpoint_renew(struct endpoint *e)
 	endpoint_write_state(e, "registering again", NULL);
 	if (proc_spawn(&options, &e->renewal, &err) >= 0)
 		e->renewal_fd = proc_pidfd(&e->renewal, &err);
-	if (e->renewal_fd >= 0)
+	if (e->renewal_fd >= 0) {
+		e->listener->renewing++;
 		return;
+	}
 	log_err(&err);
 	proc_done(&e->renewal);
 	try_later(e);
@@ -68,6 +70,7 @@ void endpoint_renewed(struct endpoint *e)
 	int r = proc_wait(&e->renewal, &w, &status, &err);
 	proc_done(&e->renewal);
 	closep(&e->renewal_fd);
+	e->listener->renewing--;
 	if (e->step != STEP_RENEW)
 		return;
 	if (r >= 0 && status == 0)

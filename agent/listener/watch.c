@@ -28,7 +28,7 @@ void watch_fill(struct watch *w, const struct listener *l)
 		add(w, r->pidfd, POLLIN, &(struct watch_owner){.kind = WATCH_RECOVERY, .recovery = r});
 		add(w, r->proc.stdout_fd, POLLIN, &(struct watch_owner){.kind = WATCH_OUTPUT, .recovery = r});
 	}
-	for (size_t i = 0; i < l->endpoint_count; i++)
+	for (size_t i = 0; l->renewing > 0 && i < l->endpoint_count; i++)
 		add(w, l->endpoints[i]->renewal_fd, POLLIN,
 		    &(struct watch_owner){.kind = WATCH_RENEWAL, .endpoint = l->endpoints[i]});
 	add(w, l->areas.pidfd, POLLIN, &(struct watch_owner){.kind = WATCH_SWEEP});

@@ -19,6 +19,7 @@ from harness import Agent, Forge, rss_kib, settled_kib, until  # noqa: E402
 REGISTRATIONS = 50
 POLL_MAX_S = 90
 IDLE_POLL_S = 40                                 # well within a poll
+POLL_S = 50                                      # as GitHub holds a poll
 IDLE_S = 60                                      # longer than a poll lasts at GitHub (50 s), as it does at the forge
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -29,22 +30,26 @@ def cpu_ms(pid):
 
 
 class Setup:
-    def __init__(self, repositories, tls=True):
+    def __init__(self, repositories, tls=True, options=()):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="davit-bench-agent-"))
         self.repositories = [f"acme/r{i}" for i in range(repositories)]
-        self.forge = Forge(self.repositories, tls=tls).start()
+        self.forge = Forge(self.repositories, options, tls=tls).start()
         bundle = self.root / "bundle.pem"
         system = pathlib.Path(SYSTEM_BUNDLE)
         own = pathlib.Path(self.forge.ca_file).read_bytes() if tls else b""
         bundle.write_bytes((system.read_bytes() if system.exists() else b"") + own)
         self.agent = Agent(self.root, SSL_CERT_FILE=str(bundle), DAVIT_PACE_PERCENT="100")
 
-    def listen(self, count):
+    def begin(self, count):
         for name in self.repositories[:count]:
             self.agent.configure(self.forge, name)
         self.agent.start().listening(count)
-        until("all poll", lambda: sum(r["polling"] for r in self.forge.runners()) >= count)
         return self.agent.process.pid
+
+    def listen(self, count):
+        pid = self.begin(count)
+        until("all poll", lambda: sum(r["polling"] for r in self.forge.runners()) >= count)
+        return pid
 
     def close(self):
         self.agent.kill()
@@ -75,6 +80,37 @@ def idle_cpu(pid, seconds):
     before, end = cpu_ms(pid), time.monotonic() + seconds
     until("the time is over", lambda: time.monotonic() >= end, seconds + 10)
     return cpu_ms(pid) - before
+
+
+def idle_polls(pid, setup, seconds):
+    """→ (processor time in ms, polls that ended) meanwhile."""
+    before, cpu = len(polls(setup)), idle_cpu(pid, seconds)
+    return cpu, len(polls(setup)) - before
+
+
+def spread(setup, count, poll_s):
+    """Has the first polls end one after the other, so that all later ones do; none of them has begun yet."""
+    for i in range(count):
+        setup.forge.faults(path="/message", method="GET", status=202, delay_ms=int(1000 * poll_s * (i + 1) / count))
+
+
+def measure_one_by_one(count, seconds, poll_s, bench_program):
+    """→ (what the agent took, what a program that only receives and sends took beside it, of the same number of polls), in ms and polls."""
+    setup, floor = Setup(count, options=("--poll", f"{poll_s}s")), None
+    try:
+        spread(setup, count, poll_s)
+        pid, begin = setup.begin(count), time.monotonic()
+        floor = subprocess.Popen([bench_program, str(count), str(1000 * poll_s), str(int(1000 * (poll_s + 3))), str(seconds)],
+                                 stdout=subprocess.PIPE, text=True)
+        until("all polls have been spread", lambda: time.monotonic() > begin + poll_s + 3, poll_s + 10)
+        ours = idle_polls(pid, setup, seconds)
+        nanoseconds, count_of_floor = map(int, floor.communicate(timeout=60)[0].split())
+        return ours, (nanoseconds / 1e6, count_of_floor)
+    finally:
+        if floor is not None and floor.poll() is None:
+            floor.kill()
+            floor.wait()
+        setup.close()
 
 
 def wakes(pid):
@@ -170,7 +206,7 @@ def measure_http2(count):
         front.close()
 
 
-def measure_all(record, idle_s=IDLE_S, registrations=REGISTRATIONS):
+def measure_all(record, poll_bench, idle_s=IDLE_S, registrations=REGISTRATIONS):
     node = node_rss()
     one, (cpu, later) = measure(1, lambda pid: (idle_cpu(pid, idle_s), rss_kib(pid)))
     many, _ = measure(registrations)
@@ -182,7 +218,11 @@ def measure_all(record, idle_s=IDLE_S, registrations=REGISTRATIONS):
         streams = (measure_http2(registrations) - measure_http2(1)) / (registrations - 1)
         record("memory of each further registration, HTTP/2", "-", streams, 16, 14, "KiB")
     record("idle CPU with one poll, 60 s", "-", cpu, 10, 1, "ms")
-    record(f"idle CPU with {2 * registrations} registrations, 60 s", "-", cpu_of_many, 5, 3, "ms")
+    record(f"idle CPU with {2 * registrations} registrations, 60 s, all at once", "-", cpu_of_many, 5, 3, "ms")
+    (ours, count), (floor, count_of_floor) = measure_one_by_one(2 * registrations, idle_s, POLL_S if idle_s >= IDLE_S else 2, poll_bench)
+    record(f"idle CPU with {2 * registrations} registrations, 60 s, one by one", "-", ours, 5, 3, "ms", polls=count)
+    record("a poll of them", "recv and send", ours / count / (floor / count_of_floor), 4, 3, "ratio", us=1000 * ours / count,
+           us_of_the_other=1000 * floor / count_of_floor)
     if idle_s >= IDLE_S:
         record(f"wake-ups in {IDLE_POLL_S} s of one poll", "-", measure_wakes(), 1, 0, "times")
 
@@ -193,7 +233,7 @@ def rows(bench):
     bench.program("bin/davit-forge")
     if shutil.which("node") is None:
         bench.skip("memory of an idle agent, 1 registration", "node is not installed")
-    measure_all(bench.add, *((2, 5) if bench.quick else ()))
+    measure_all(bench.add, bench.program("tests/poll_bench"), *((2, 5) if bench.quick else ()))
 
 
 def show(case, against, value, must, aim, unit="ratio", **more):
@@ -202,4 +242,4 @@ def show(case, against, value, must, aim, unit="ratio", **more):
 
 
 if __name__ == "__main__":
-    measure_all(show)
+    measure_all(show, harness.BUILD / "tests/poll_bench")
