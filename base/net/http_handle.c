@@ -75,9 +75,9 @@ static void set_trust(struct http_transfer *t)
 	const struct http *h = t->client;
 	if (h->ca_file != NULL)
 		curl_easy_setopt(t->easy, CURLOPT_CAINFO, h->ca_file);
-	if (h->client_cert != NULL)
+	if (h->client_cert != NULL && !t->anonymous)
 		curl_easy_setopt(t->easy, CURLOPT_SSLCERT, h->client_cert);
-	if (h->client_key != NULL)
+	if (h->client_key != NULL && !t->anonymous)
 		curl_easy_setopt(t->easy, CURLOPT_SSLKEY, h->client_key);
 	if (t->ca_text != NULL) {
 		struct curl_blob blob = {.data = t->ca_text, .len = strlen(t->ca_text), .flags = CURL_BLOB_NOCOPY};
@@ -236,8 +236,8 @@ static bool is_plain(const struct http_transfer *t)
 {
 	return strcmp(t->method, "GET") == 0 && t->body == NULL && t->body_fd <= 0 && t->on_body == NULL &&
 	       buffer_size(t) == SMALL_BUFFER && t->socket == NULL && t->ca_text == NULL && t->connect_to == NULL &&
-	       t->connected_fd < 0 && !t->given_connection && !t->fresh && !t->unverified && !t->upgrade &&
-	       !t->handshake;
+	       t->connected_fd < 0 && !t->given_connection && !t->fresh && !t->anonymous && !t->unverified &&
+	       !t->upgrade && !t->handshake;
 }
 
 int http_handle_take(struct http_transfer *t, int64_t timeout_ms, struct err *err)
