@@ -78,12 +78,6 @@ static void take_dropped(struct deciding *d, const char *name, const char *text)
 	(void)d, (void)name, (void)text;
 }
 
-static void take_unless_given(struct deciding *d, const char *name, const char *text)
-{
-	if (!is_blank(text))
-		refuse(d, name, "is not carried out here");
-}
-
 static void take_truth(struct deciding *d, const char *name, const char *text)
 {
 	pass(d, name, is_true(text) ? "true" : "false");
@@ -229,6 +223,42 @@ static void take_persist(struct deciding *d, const char *name, const char *text)
 	d->in->keeps = is_true(text);
 }
 
+static void take_key(struct deciding *d, const char *name, const char *text)
+{
+	d->in->ssh_key = is_blank(text) ? NULL : text;
+	pass(d, name, text);
+}
+
+static void take_known_hosts(struct deciding *d, const char *name, const char *text)
+{
+	d->in->ssh_known_hosts = text;
+	pass(d, name, text);
+}
+
+/* The other inputs of SSH say nothing without a key. */
+static void look_at_ssh(struct deciding *d)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	static const char *const apart[] = {"submodules", "lfs"};
+	const char *strict = text_of(d, "ssh-strict"), *user = text_of(d, "ssh-user");
+	if (d->in->ssh_key == NULL) {
+		json_object_del(d->in->step, "ssh-known-hosts");
+		return;
+	}
+	/* It leaves that to the user's configuration of ssh. */
+	if (strict != NULL && !is_blank(strict) && !is_true(strict))
+		refuse(d, "ssh-strict", "is false");
+	if (user != NULL && !is_blank(user) &&
+	    (user[0] == '-' || user[0] == '.' || user[strspn(user, allowed)] != '\0'))
+		refuse(d, "ssh-user", "has an unusual form");
+	for (size_t i = 0; i < ARRAY_SIZE(apart); i++) {
+		const char *text = text_of(d, apart[i]);
+		if (text != NULL && !is_blank(text) && strcasecmp(text, "false") != 0)
+			refuse(d, apart[i], "is not carried out here together with `ssh-key`");
+	}
+	pass(d, "ssh-user", user != NULL ? user : "");
+}
+
 static void take_unsafe(struct deciding *d, const char *name, const char *text)
 {
 	(void)text;
@@ -256,8 +286,8 @@ static const struct {
 	{"filter", take_filter},
 	{"submodules", take_submodules},
 	{"lfs", take_truth},
-	{"ssh-key", take_unless_given},
-	{"ssh-known-hosts", take_dropped}, /* without a key these three say nothing */
+	{"ssh-key", take_key},
+	{"ssh-known-hosts", take_known_hosts}, /* look_at_ssh */
 	{"ssh-strict", take_dropped},
 	{"ssh-user", take_dropped},
 	{"allow-unsafe-pr-checkout", take_unsafe},
@@ -321,6 +351,7 @@ bool checkout_honours(const struct checkout_job *job, int major, const json_t *g
 			inputs_of[i].take(&d, inputs_of[i].name, json_string_value(value));
 	}
 	take_path(&d);
+	look_at_ssh(&d);
 	look_for_forks(&d);
 	if (d.why == NULL)
 		return true;

@@ -15,9 +15,10 @@ struct checkout_job {
 struct checkout_inputs {
 	json_t *step; /* those of our own step `checkout`, name → text */
 	char *below; /* the work area's path in the workspace, normalized; NULL: it leads out of it, which the step refuses */
-	const char *submodules; /* "true", "recursive"; NULL: none */
-	const char *token;      /* borrowed from `given`; NULL: the job's own */
-	bool cleans, keeps;     /* the token stays for later steps (`persist-credentials`) */
+	const char *submodules;                /* "true", "recursive"; NULL: none */
+	const char *token;                     /* borrowed from `given`; NULL: the job's own */
+	const char *ssh_key, *ssh_known_hosts; /* likewise; NULL: by the token */
+	bool cleans, keeps;                    /* the token stays for later steps (`persist-credentials`) */
 };
 void checkout_inputs_done(struct checkout_inputs *in);
 /* given: name → text, evaluated. False: they are not honoured completely, and *ret_why says which of them (free()); *ret is empty. */

@@ -2,7 +2,7 @@
  * executes it.
  *
  * keep (false: remove), root, below, server, authorization, directory, file, views ([[.git, file], …]), submodules ("true", "recursive"),
- * owner_id: struct git_token. */
+ * owner_id, ssh (name, key, known_hosts, command): struct git_token. */
 #include "agent/cmd/commands.h"
 #include "base/data/json.h"
 #include "base/git/token.h"
@@ -52,9 +52,15 @@ static int carry_out(const json_t *request, struct err *err)
 	                      .view_count = read_views(json_object_get(request, "views"), views)};
 	if (t.owner_id != NULL && t.owner_id[0] == '\0')
 		t.owner_id = NULL;
+	const json_t *ssh = json_get_object(request, "ssh");
+	t.ssh_name = json_get_string(ssh, "name");
+	t.ssh_key = json_get_string(ssh, "key");
+	t.ssh_known_hosts = json_get_string(ssh, "known_hosts");
+	t.ssh_command = json_get_string(ssh, "command");
 	bool keep = json_get_bool(request, "keep", false);
 	if (t.root == NULL || t.below == NULL || t.server == NULL || t.directory == NULL ||
-	    (keep && t.authorization == NULL))
+	    (keep && t.authorization == NULL) ||
+	    (keep && t.ssh_name != NULL && (t.ssh_key == NULL || t.ssh_command == NULL)))
 		return err_set(err, ERR_INVALID, "the request is incomplete");
 	if (keep) {
 		mask_add(mask_process(), t.authorization, strlen(t.authorization));

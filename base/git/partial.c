@@ -11,6 +11,7 @@
 #include "base/core/log.h"
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
+#include "base/git/ssh.h"
 #include "base/git/wire_priv.h"
 
 enum { CAPABILITIES_MAX = 64 << 10, AT_ONCE = 100 * 1000, TREE_ROUNDS = 8 };
@@ -124,8 +125,23 @@ static int on_capability(void *context, int kind, const char *data, size_t len, 
 	return 0;
 }
 
+static int server_by_ssh(const struct git_remote_access *remote, bool *ret, struct err *err)
+{
+	struct capabilities c = {.version2 = false};
+	struct pkt_reader reader = {.on_line = on_capability, .context = &c};
+	int r = git_ssh_capabilities(remote->ssh, GIT_REFS_MS, &reader, remote->wait, err);
+	*ret = r >= 0 && c.filter;
+	if (r == ERR_UNSUPPORTED) {
+		err_clear(err);
+		r = 0;
+	}
+	return r;
+}
+
 int git_partial_server(const struct git_remote_access *remote, bool *ret, struct err *err)
 {
+	if (remote->ssh != NULL)
+		return server_by_ssh(remote, ret, err);
 	struct capabilities c = {.version2 = false};
 	struct pkt_reader reader = {.line = STR_INIT(GIT_WIRE_PKT_MAX), .on_line = on_capability, .context = &c};
 	struct str url _cleanup_(str_done) = STR_INIT(4096);

@@ -1,3 +1,4 @@
+#include "base/git/ssh.h"
 #include "base/git/wire_priv.h"
 #include "base/core/shown.h"
 
@@ -148,6 +149,8 @@ void git_exchange_done(struct git_exchange *x)
 int git_wire_post(const struct git_remote_access *remote, const struct str *body, int64_t timeout_ms,
                   struct git_exchange *x, struct err *err)
 {
+	if (remote->ssh != NULL)
+		return git_ssh_command(remote->ssh, body, timeout_ms, &x->reader, remote->wait, err);
 	struct str url _cleanup_(str_done) = STR_INIT(4096);
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(16384);
 	struct http_response response _cleanup_(http_response_done) = {0};

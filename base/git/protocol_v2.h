@@ -7,11 +7,14 @@
 #pragma once
 #include "base/net/http.h"
 
+struct git_ssh;
 struct git_remote_access {
 	struct http *http;
 	const char *url;           /* "https://host/owner/name" or with .git; without a slash at the end */
 	const char *authorization; /* whole header value, or NULL; a secret */
 	struct wait *wait;
+	struct git_ssh
+		*ssh; /* the way to it, in place of http and authorization; NULL: HTTP. url is for messages then */
 };
 
 enum { GIT_HEX = 41 };

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "base/core/str.h"
+#include "base/git/known_hosts.h"
 #include "base/git/token_priv.h"
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
 
-enum { CONFIG_MAX = 4 << 20 };
+enum { CONFIG_MAX = 4 << 20, KEY_MAX = 64 << 10 };
+static const char ssh_command_key[] = "core.sshcommand";
 static const char file_pattern[] = "git-credentials-[0-9a-fA-F-]+\\.config$";
 static const char header_pattern[] = "^[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]: ";
 static const char header_start[] = "AUTHORIZATION: ";
@@ -65,6 +67,40 @@ int git_token_place_open(struct git_token_place *p, struct err *err)
 static char *header_key(const struct git_token *t)
 {
 	return xasprintf("http.%s/.extraheader", t->server);
+}
+
+/* ---- a key for SSH ---- */
+
+static void remove_key(const struct git_token *t)
+{
+	if (t->ssh_name == NULL || strchr(t->ssh_name, '/') != NULL)
+		return;
+	_cleanup_free_ char *key = fs_join(t->directory, t->ssh_name), *known = xasprintf("%s_known_hosts", key);
+	unlink(key);
+	unlink(known);
+}
+
+static int write_key(const struct git_token *t, struct err *err)
+{
+	struct str key _cleanup_(str_done) = STR_SECRET_INIT(KEY_MAX),
+		       known _cleanup_(str_done) = STR_INIT(GIT_KNOWN_HOSTS_MAX);
+	_cleanup_free_ char *key_path = fs_join(t->directory, t->ssh_name),
+			    *known_path = xasprintf("%s_known_hosts", key_path);
+	/* ssh takes no line ends of Windows. */
+	for (const char *c = t->ssh_key + strspn(t->ssh_key, " \t\r\n"); *c != '\0'; c++)
+		if (*c != '\r')
+			str_append_c(&key, *c);
+	while (key.len > 0 && strchr(" \t\n", key.data[key.len - 1]) != NULL)
+		str_truncate(&key, key.len - 1);
+	str_append_c(&key, '\n');
+	if (key.failed)
+		return err_set(err, ERR_LIMIT, "the key is larger than %d KiB", KEY_MAX >> 10);
+	int r = git_known_hosts(t->ssh_known_hosts, &known, err);
+	if (r >= 0)
+		r = fs_write_replace(AT_FDCWD, key_path, str_peek(&key), key.len, 0600, err);
+	if (r >= 0)
+		r = fs_write_replace(AT_FDCWD, known_path, str_peek(&known), known.len, 0644, err);
+	return r < 0 ? err_wrap(err, r, "keep the key for later steps") : 0;
 }
 
 /* ---- removing ---- */
@@ -130,7 +166,11 @@ int git_token_clear(git_config *config, struct strv *files)
 		r = find_keys(config, "^http\\..*\\.extraheader$", is_token_header, &headers, &values);
 	if (r == 0)
 		r = delete_keys(config, &keys, file_pattern);
-	return r == 0 ? delete_keys(config, &headers, header_pattern) : r;
+	if (r == 0)
+		r = delete_keys(config, &headers, header_pattern);
+	if (r == 0 && (r = git_config_delete_multivar(config, ssh_command_key, ".*")) == GIT_ENOTFOUND)
+		r = 0;
+	return r;
 }
 
 int git_token_forget(git_repository *repo, struct err *err)
@@ -167,6 +207,7 @@ int git_token_remove(const struct git_token *t, bool *ret_broken, struct err *er
 	struct err why = ERR_INIT;
 	*ret_broken = false;
 	remove_file(directory, t->file);
+	remove_key(t);
 	int r = find(t, &p, &why);
 	if (r == ERR_NOT_FOUND)
 		return 0;
@@ -248,6 +289,8 @@ int git_token_keep(const struct git_token *t, struct err *err)
 		r = clear(t, &p, &broken, err);
 	if (r < 0)
 		return r;
+	if (t->ssh_name != NULL && (r = write_key(t, err)) < 0)
+		return r;
 	if (t->file != NULL) {
 		r = write_file(t, key, str_peek(&value), err);
 		if (r < 0)
@@ -256,6 +299,8 @@ int git_token_keep(const struct git_token *t, struct err *err)
 	} else {
 		r = git_config_set_string(p.config, key, str_peek(&value));
 	}
+	if (r == 0 && t->ssh_name != NULL)
+		r = git_config_set_string(p.config, ssh_command_key, t->ssh_command);
 	if (r != 0)
 		return git_area_error(err, r, "change the configuration of the work area");
 	return git_token_keep_modules(t, &p, key, str_peek(&value), err);

@@ -18,6 +18,9 @@ struct git_token {
 	size_t view_count;                    /* with file */
 	enum git_token_submodules submodules; /* where it is kept too; it is removed from all of them */
 	const char *owner_id;                 /* with submodules: as for git_area_submodules */
+	/* With a key for SSH: its file and that of known hosts, NAME_known_hosts, in directory; NULL: none. The others are for keep: the key's text (a secret), further known hosts or
+	 * NULL, and what is to be `core.sshCommand`. */
+	const char *ssh_name, *ssh_key, *ssh_known_hosts, *ssh_command;
 };
 /* In place of what an earlier one left. ERR_NOT_FOUND: there is no area. */
 int git_token_keep(const struct git_token *t, struct err *err);

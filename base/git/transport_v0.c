@@ -6,6 +6,7 @@
 #endif
 
 #include "base/git/git_priv.h"
+#include "base/git/ssh.h"
 
 enum { CHECK_EVERY = 16 };
 
@@ -112,6 +113,65 @@ static void exchange_free(git_smart_subtransport_stream *stream)
 	free(x);
 }
 
+/* ---- behind SSH ---- */
+
+struct git_ssh_stream {
+	git_smart_subtransport_stream parent;
+	struct git_http *h;
+	struct git_ssh_program *program;
+	size_t listed; /* bytes of the list of references */
+	bool asked;
+	struct wait within;
+};
+
+static int stream_read(git_smart_subtransport_stream *stream, char *buffer, size_t size, size_t *ret_len)
+{
+	struct git_ssh_stream *x = (struct git_ssh_stream *)stream;
+	struct err err = ERR_INIT;
+	int r = git_ssh_read(x->program, buffer, size, ret_len, &x->within, &err);
+	x->listed += x->asked ? 0 : *ret_len;
+	if (r >= 0 && x->listed > GIT_REFS_MAX)
+		r = err_set(&err, ERR_LIMIT, "the git server lists more than %d bytes of references", GIT_REFS_MAX);
+	return r < 0 ? fail(x->h, r, &err) : 0;
+}
+
+static int stream_write(git_smart_subtransport_stream *stream, const char *data, size_t len)
+{
+	struct git_ssh_stream *x = (struct git_ssh_stream *)stream;
+	struct err err = ERR_INIT;
+	if (!x->asked)
+		x->within = wait_within(x->h->remote->wait, GIT_FETCH_MS);
+	x->asked = true;
+	int r = git_ssh_write(x->program, data, len, &x->within, &err);
+	return r < 0 ? fail(x->h, r, &err) : 0;
+}
+
+static void stream_free(git_smart_subtransport_stream *stream)
+{
+	struct git_ssh_stream *x = (struct git_ssh_stream *)stream;
+	x->h->stream = NULL;
+	git_ssh_end(x->program);
+	free(x);
+}
+
+static int open_ssh_stream(struct git_http *h, git_smart_subtransport_stream **ret)
+{
+	struct err err = ERR_INIT;
+	struct git_ssh_stream *x = xcalloc(1, sizeof(*x));
+	x->parent = (git_smart_subtransport_stream){
+		.subtransport = &h->parent, .read = stream_read, .write = stream_write, .free = stream_free};
+	x->h = h;
+	x->within = wait_within(h->remote->wait, GIT_REFS_MS);
+	int r = git_ssh_start(h->remote->ssh, false, &x->within, &x->program, &err);
+	if (r < 0) {
+		free(x);
+		return fail(h, r, &err);
+	}
+	h->stream = x;
+	*ret = &x->parent;
+	return 0;
+}
+
 static int on_action(git_smart_subtransport_stream **ret, git_smart_subtransport *transport, const char *url,
                      git_smart_service_t action)
 {
@@ -120,6 +180,12 @@ static int on_action(git_smart_subtransport_stream **ret, git_smart_subtransport
 	(void)url;
 	if (action != GIT_SERVICE_UPLOADPACK_LS && action != GIT_SERVICE_UPLOADPACK)
 		return fail(h, err_set(&err, ERR_UNSUPPORTED, "nothing is pushed here"), &err);
+	if (h->remote->ssh != NULL && h->stream != NULL) {
+		*ret = &h->stream->parent;
+		return 0;
+	}
+	if (h->remote->ssh != NULL)
+		return open_ssh_stream(h, ret);
 	struct exchange *x = xcalloc(1, sizeof(*x));
 	x->parent.subtransport = transport;
 	x->parent.read = exchange_read;
@@ -171,7 +237,8 @@ static int on_progress(const git_indexer_progress *stats, void *payload)
 void git_http_init(struct git_http *h, const struct git_remote_access *remote, git_remote_callbacks *ret)
 {
 	h->parent = (git_smart_subtransport){.action = on_action, .close = on_close, .free = on_free};
-	h->definition = (git_smart_subtransport_definition){.callback = subtransport_of, .rpc = 1, .param = h};
+	h->definition = (git_smart_subtransport_definition){
+		.callback = subtransport_of, .rpc = remote->ssh == NULL, .param = h};
 	h->remote = remote;
 	git_remote_init_callbacks(ret, GIT_REMOTE_CALLBACKS_VERSION);
 	ret->transport = transport_of;

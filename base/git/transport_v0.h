@@ -6,6 +6,8 @@
  * is read as libgit2 asks for it. A pack of any size takes no more memory than http_stream's buffer, and no second place on disk
  * as a temporary file would (which would also need a limit, and would delay the indexer until everything arrived).
  *
+ * Behind SSH (base/git/ssh.h) it is one stream to one git-upload-pack for both.
+ *
  * Nothing is registered: the transport is set in the callbacks of one remote. Whatever libgit2 makes of the address
  * (`url.*.insteadOf` in the area's configuration), only remote->url is used, and libgit2 never sees the authorization. */
 #pragma once
@@ -21,7 +23,8 @@ struct git_http {
 	git_smart_subtransport_definition definition;
 	const struct git_remote_access *remote;
 	unsigned progressed;
-	int result; /* the first failure on our side; 0: none */
+	struct git_ssh_stream *stream; /* of a remote behind SSH: one for all that is asked */
+	int result;                    /* the first failure on our side; 0: none */
 	struct err err;
 };
 

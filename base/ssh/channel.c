@@ -56,10 +56,20 @@ static int open_channel(struct ssh *s, struct ssh_channel *c, struct wait *w, st
 
 int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_channel **ret, struct err *err)
 {
+	return ssh_exec_with(s, command, NULL, NULL, w, ret, err);
+}
+
+int ssh_exec_with(struct ssh *s, const char *command, const char *name, const char *value, struct wait *w,
+                  struct ssh_channel **ret, struct err *err)
+{
 	_cleanup_(ssh_channel_freep) struct ssh_channel *c = xcalloc(1, sizeof(*c));
-	int rc, r = open_channel(s, c, w, err);
+	int rc = 0, r = open_channel(s, c, w, err);
 	if (r < 0)
 		return r;
+	if (name != NULL)
+		SSH_REPEAT(rc, s, w, err, libssh2_channel_setenv(c->channel, name, value));
+	if (rc != 0 && rc != LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED)
+		return ssh_lib_err(s, rc, "set a variable", err);
 	SSH_REPEAT(rc, s, w, err, libssh2_channel_exec(c->channel, command));
 	if (rc != 0)
 		return ssh_lib_err(s, rc, "start a command", err);

@@ -193,7 +193,14 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 		*c = (char)tolower((unsigned char)*c);
 	bool special_port = login->port != 0 && login->port != 22;
 	full = special_port ? xasprintf("[%s]:%d", bare, login->port) : xstrdup(bare);
-	int r = fs_read(AT_FDCWD, login->known_hosts, KNOWN_HOSTS_MAX, &text, err);
+	const char *source = login->known_hosts_text != NULL ? "the known hosts" : login->known_hosts;
+	int r = 0;
+	if (login->known_hosts_text != NULL)
+		str_append(&text, login->known_hosts_text);
+	else
+		r = fs_read(AT_FDCWD, login->known_hosts, KNOWN_HOSTS_MAX, &text, err);
+	if (r >= 0 && text.failed)
+		r = err_set(err, ERR_LIMIT, "they are longer than %d MiB", KNOWN_HOSTS_MAX >> 20);
 	if (r < 0)
 		return err_wrap(err, r, "known hosts");
 	struct known k = {.full = full, .bare = special_port ? bare : NULL};
@@ -210,7 +217,7 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 	}
 	if (accepted(p) > 0)
 		return 0;
-	r = err_set(err, ERR_AUTH, "%s is not in %s%s", full, login->known_hosts,
+	r = err_set(err, ERR_AUTH, "%s is not in %s%s", full, source,
 	            k.authorities > 0 ? " but for @cert-authority, which is not understood" : "");
 	return err_hint(err, r, "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
 }
@@ -223,7 +230,7 @@ int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct er
 		if (r < 0)
 			return r;
 	}
-	if (login->known_hosts != NULL) {
+	if (login->known_hosts != NULL || login->known_hosts_text != NULL) {
 		/* Beside given keys the file need not know the host; its revocations still count. */
 		struct err ignored = ERR_INIT;
 		bool given = pins.count > 0;
@@ -240,7 +247,7 @@ int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct er
 			err, r,
 			"add host_key: \"SHA256:…\" (on the host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)");
 	}
-	pins.source = xstrdup(login->known_hosts);
+	pins.source = xstrdup(login->known_hosts_text != NULL ? "the known hosts" : login->known_hosts);
 	*ret = pins;
 	pins = (struct ssh_pins){0};
 	return 0;

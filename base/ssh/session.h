@@ -17,6 +17,7 @@ struct ssh_login {
 	bool agent;                   /* SSH_AUTH_SOCK */
 	const char *const *host_keys; /* "SHA256:…" fingerprints or "ssh-ed25519 AAAA…" lines; NULL-terminated */
 	const char *known_hosts;      /* path, or NULL */
+	const char *known_hosts_text; /* its lines, in place of a file; NULL */
 	const struct ssh_login *jump; /* NULL: direct */
 	int64_t connect_timeout_ms;   /* 0: 30 s */
 };
@@ -36,6 +37,9 @@ bool ssh_gives_sftp_only(struct ssh *s, struct wait *w);
 /* One remote command. The command line is the caller's, quoted (str_append_shell). */
 struct ssh_channel;
 int ssh_exec(struct ssh *s, const char *command, struct wait *w, struct ssh_channel **ret, struct err *err);
+/* The same with a variable in its environment, which the server may refuse; name NULL: none. */
+int ssh_exec_with(struct ssh *s, const char *command, const char *name, const char *value, struct wait *w,
+                  struct ssh_channel **ret, struct err *err);
 /* Writes all. */
 int ssh_write(struct ssh_channel *c, const void *data, size_t len, struct wait *w, struct err *err);
 int ssh_write_eof(struct ssh_channel *c, struct wait *w, struct err *err);

@@ -12,7 +12,10 @@
 #include "base/sys/fs.h"
 #include "base/net/http.h"
 #include "schemas/checkout.h"
+#include "base/net/url.h"
 #include "base/git/area.h"
+#include "base/git/known_hosts.h"
+#include "base/git/ssh.h"
 #include "base/git/submodules.h"
 #include "engine/run/step.h"
 
@@ -53,6 +56,18 @@ static void checkout_validate(const struct step_context *c, struct faults *fault
 		faults_add(faults, NULL, "/submodules", "does not go together with `sparse-checkout`");
 		faults_hint(faults, "run `git submodule update --init PATH` in a step for those that are needed");
 	}
+	if (given(in->server) && str_starts(in->server, "ssh://") && !given(in->ssh_key)) {
+		faults_add(faults, NULL, "/server", "'%s' needs a key", in->server);
+		faults_hint(faults, "give `ssh-key:`, or an address of https");
+	}
+	if (given(in->ssh_key) && in->lfs) {
+		faults_add(faults, NULL, "/lfs", "contents of LFS do not come with `ssh-key`");
+		faults_hint(faults, "run `git lfs pull` in a step");
+	}
+	if (given(in->ssh_key) && in->submodules != CHECKOUT_SUBMODULES_FALSE) {
+		faults_add(faults, NULL, "/submodules", "does not go together with `ssh-key`");
+		faults_hint(faults, "run `git submodule update --init` in a step");
+	}
 	if (given(in->path)) {
 		_cleanup_free_ char *normal = NULL;
 		struct err err = ERR_INIT;
@@ -61,6 +76,24 @@ static void checkout_validate(const struct step_context *c, struct faults *fault
 			faults_hint(faults, "give a path below it");
 		}
 	}
+}
+
+/* In place of the address of the web: the same host by SSH, as git writes it; with a port where the server is given as ssh://. */
+static int ssh_address(const struct checkout_in *in, const char *repository, struct str *out, struct err *err)
+{
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
+	if (url == NULL || curl_url_set(url, CURLUPART_URL, str_peek(out), CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+		return err_set(err, ERR_INVALID, "'%s' is not an address", str_peek(out));
+	_cleanup_free_ char *scheme = net_url_part(url, CURLUPART_SCHEME, 0),
+			    *host = net_url_part(url, CURLUPART_HOST, 0), *port = net_url_part(url, CURLUPART_PORT, 0);
+	bool is_ssh = scheme != NULL && strcmp(scheme, "ssh") == 0;
+	str_clear(out);
+	if (is_ssh)
+		str_appendf(out, "ssh://%s@%s%s%s/%s.git", in->ssh_user, host ? host : "", port ? ":" : "",
+		            port ? port : "", repository);
+	else
+		str_appendf(out, "%s@%s:%s.git", in->ssh_user, host ? host : "", repository);
+	return out->failed ? err_set(err, ERR_LIMIT, "the repository's address is too long") : 0;
 }
 
 /* The address: the server of the job's page, or the input's. */
@@ -87,7 +120,9 @@ static int repository_url(const struct step_context *c, struct str *out, struct 
 	} else {
 		str_appendf(out, "https://github.com/%s", repository);
 	}
-	return out->failed ? err_set(err, ERR_LIMIT, "the repository's address is too long") : 0;
+	if (out->failed)
+		return err_set(err, ERR_LIMIT, "the repository's address is too long");
+	return given(in->ssh_key) != NULL ? ssh_address(in, repository, out, err) : 0;
 }
 
 /* Known before the first change, though only once the deployment is known too. */
@@ -102,6 +137,7 @@ struct checkout {
 	const struct step_context *c;
 	const struct checkout_in *in;
 	struct str url, authorization;
+	struct git_ssh *ssh; /* NULL: HTTP */
 	struct git_remote_access remote;
 	struct git_wanted want;
 };
@@ -110,7 +146,16 @@ static void checkout_done(struct checkout *k)
 {
 	str_done(&k->url);
 	str_done(&k->authorization);
+	git_ssh_free(k->ssh);
 	git_wanted_done(&k->want);
+}
+
+static int prepare_ssh(struct checkout *k, struct err *err)
+{
+	struct str known _cleanup_(str_done) = STR_INIT(GIT_KNOWN_HOSTS_MAX);
+	int r = git_known_hosts(given(k->in->ssh_known_hosts), &known, err);
+	struct git_ssh_login login = {.key = k->in->ssh_key, .known_hosts = str_peek(&known)};
+	return r < 0 ? r : git_ssh_new(str_peek(&k->url), &login, &k->ssh, err);
 }
 
 static int prepare(struct checkout *k, struct err *err)
@@ -120,7 +165,11 @@ static int prepare(struct checkout *k, struct err *err)
 	int r = repository_url(k->c, &k->url, err);
 	if (r < 0)
 		return r;
-	if (token != NULL) {
+	if (given(k->in->ssh_key) != NULL) {
+		r = prepare_ssh(k, err);
+		if (r < 0)
+			return r;
+	} else if (token != NULL) {
 		struct str login _cleanup_(str_done) = STR_SECRET_INIT(8192);
 		str_appendf(&login, "x-access-token:%s", token);
 		str_append(&k->authorization, "Basic ");
@@ -131,6 +180,7 @@ static int prepare(struct checkout *k, struct err *err)
 		.url = str_peek(&k->url),
 		.authorization = k->authorization.len > 0 ? str_peek(&k->authorization) : NULL,
 		.wait = k->c->wait,
+		.ssh = k->ssh,
 	};
 	return d->source_root != NULL ? 0 : err_set(err, ERR_INVALID, "checkout has no workspace");
 }

@@ -1,6 +1,6 @@
 /* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--clean 0|1] [--lfs 1] [--submodules 1|2]: fetch and checkout, with submodules and (2) theirs,
  * by the code of the step, with its wait: the deadline is MS from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the
- * authorization. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
+ * authorization, KEY a key for SSH, KNOWN_HOSTS the lines for it. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "base/net/http.h"
 #include "base/git/area.h"
 #include "base/git/submodules.h"
+#include "base/git/ssh.h"
 
 static void report(void *context, const char *fmt, ...)
 {
@@ -87,7 +88,15 @@ int main(int argc, char **argv)
 		str_append(&authorization, "Basic ");
 		base64_encode(login, strlen(login), &authorization);
 	}
+	struct git_ssh *ssh _cleanup_(git_ssh_freep) = NULL;
+	const char *key = getenv("KEY"), *known = getenv("KNOWN_HOSTS");
+	struct git_ssh_login login = {.key = key, .known_hosts = known ? known : ""};
+	if (key != NULL && git_ssh_new(argv[1], &login, &ssh, &err) < 0) {
+		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
+		return 2;
+	}
 	struct git_remote_access remote = {
+		.ssh = ssh,
 		.http = http,
 		.url = argv[1],
 		.authorization = token ? str_peek(&authorization) : NULL,

@@ -34,6 +34,7 @@ struct stand_in {
 	int depth, major;
 	void *action; /* the action itself, once it has taken over: memory of action_repository */
 	char *kept;   /* where the token of the work area was kept: its path in the workspace; NULL: nowhere */
+	char *key;    /* where the key for SSH was kept, in the job's temporary directory; NULL: nowhere */
 	char *file;   /* in this file of the job's temporary directory; NULL: in .git/config */
 	bool expects_post;
 };
@@ -77,6 +78,7 @@ static void release(void *memory)
 	json_decref(s->reference);
 	free(s->kept);
 	free(s->file);
+	free(s->key);
 	free(s);
 }
 
@@ -179,6 +181,26 @@ static int run_token(struct job *j, struct record *r, const json_t *request, str
 	               : err_set(err, ERR_FAILED, "`davit-step git-token` ended with status %d", status);
 }
 
+/* The command that the action leaves. Without ssh on this machine git would have no use for the key. */
+static json_t *ssh_request(struct job *j, struct record *r, struct stand_in *s, const struct checkout_inputs *in)
+{
+	char id[37];
+	const char *path = json_get_string(r->env, "PATH");
+	_cleanup_free_ char *ssh = shell_find("ssh", path != NULL ? path : json_get_string(j->job_environ, "PATH"));
+	if (ssh == NULL) {
+		record_line(j, r, "There is no ssh on this machine: the key is not kept for later steps.");
+		return NULL;
+	}
+	rand_uuid4(id);
+	s->key = xstrdup(id);
+	_cleanup_free_ char *command =
+		xasprintf("\"%s\" -i \"$RUNNER_TEMP/%s\" -o StrictHostKeyChecking=yes -o CheckHostIP=no -o "
+	                  "\"UserKnownHostsFile=$RUNNER_TEMP/%s_known_hosts\"",
+	                  ssh, id, id);
+	return json_pack("{s:s, s:s, s:s*, s:s}", "name", id, "key", in->ssh_key, "known_hosts", in->ssh_known_hosts,
+	                 "command", command);
+}
+
 static int keep_token(struct job *j, struct record *r, struct stand_in *s, const struct checkout_inputs *in,
                       struct err *err)
 {
@@ -207,6 +229,8 @@ static int keep_token(struct job *j, struct record *r, struct stand_in *s, const
 	}
 	if (s->file != NULL)
 		json_object_set_new(request, "views", views_of(j, s->kept, s->file));
+	if (in->ssh_key != NULL)
+		json_object_set_new(request, "ssh", ssh_request(j, r, s, in));
 	return run_token(j, r, request, err);
 }
 
@@ -216,6 +240,8 @@ static int remove_token(struct job *j, struct record *r, struct stand_in *s, str
 		return 0;
 	_cleanup_json_ json_t *request = token_request(j, s->kept, s->file);
 	freep(&s->kept);
+	if (s->key != NULL)
+		json_object_set_new(request, "ssh", json_pack("{s:s}", "name", s->key));
 	return run_token(j, r, request, err);
 }
 
@@ -291,6 +317,8 @@ static int run_natively(struct job *j, struct record *r, struct stand_in *s, con
 	r->type = xstrdup("davit");
 	r->action_name = xstrdup(s->uses.action);
 	r->ref = xstrdup(s->uses.ref);
+	if (in->ssh_key != NULL)
+		mask_add(j->mask, in->ssh_key, strlen(in->ssh_key));
 	use_log_head(j, r, s->uses.shown, given);
 	if (in->submodules != NULL && owner_of(j)[0] != '\0')
 		json_object_set_new(in->step, "owner-id", json_stringf("%s", owner_of(j)));

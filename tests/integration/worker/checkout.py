@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from bench.native_checkout import provide
 from servers.lfs import Lfs
 from servers.runner import Job
+from servers.sshd import Sshd
 from servers.worker import REPOSITORY, House
 
 NATIVE = {"native": "own,actions/checkout"}
@@ -41,6 +43,16 @@ def until(what, condition, timeout=30):
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.01)
     return value
+
+
+def has_port_22():
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", 22))
+            return True
+        except OSError:
+            return False
 
 
 class Natively(unittest.TestCase):
@@ -275,13 +287,13 @@ class Natively(unittest.TestCase):
 
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k", "token: ''",
+        more = ("ssh-key: k, submodules: true", "sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k, lfs: true", "ssh-key: k, ssh-strict: false", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")
         for n, given in enumerate(more):
             said = [line for line in run.lines(f"c{n}") if "is not carried out by this agent but fetched and run: `" in line]
-            self.assertEqual((len(said), given.split(":")[0] in said[0]), (1, True), run.log(f"c{n}"))
+            self.assertEqual((len(said), given.split(", ")[-1].split(":")[0] in said[0]), (1, True), run.log(f"c{n}"))
         self.assertIn(" ".join(["the action"] * len(more)), run.lines("by"))
         self.assertNotIn("Download action repository", run.log("Set up job"))
         # Nobody knows of a commit which version it is; and values are known when the step runs.
@@ -370,6 +382,61 @@ runs:
             self.assertIn("in/a.bin", run.log("co"))
             self.assertIn("the server does not have it", run.log("co"))
         self.assertEqual((lfs.wrong, hashlib.sha256(text.encode()).hexdigest()), ([], oid))
+
+    def serve_by_ssh(self):
+        """The forge's repositories by SSH, at the port that a server's address stands for; what was asked for is noted. The key may do nothing else."""
+        folder, url = self.house.folder, self.house.forge.repo(REPOSITORY).url.replace("://", f"://x:{self.house.forge.token}@")
+        serve = os.path.join(folder, "serve")
+        with open(serve, "w", encoding="ascii") as file:
+            file.write(f"#!/bin/sh\necho \"$SSH_ORIGINAL_COMMAND\" >>{folder}/asked\ncd {folder}/ssh && git -C {REPOSITORY}.git fetch -q {url} '+refs/*:refs/*' && exec git-shell -c \"$SSH_ORIGINAL_COMMAND\"\n")
+        os.chmod(serve, 0o755)
+        os.chmod(folder, 0o755)
+        subprocess.run(["git", "init", "-q", "--bare", f"{folder}/ssh/{REPOSITORY}.git"], check=True)
+        subprocess.run(["git", "-C", f"{folder}/ssh/{REPOSITORY}.git", "config", "uploadpack.allowAnySHA1InWant", "true"], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", f"{folder}/key"], check=True)
+        with open(folder + "/key.pub", encoding="ascii") as file:
+            server = Sshd(port=22, lets_in=f'restrict,command="{serve}" {file.read()}', options=["AcceptEnv GIT_PROTOCOL"])
+        server.__enter__()
+        self.addCleanup(server.__exit__)
+        with open(folder + "/key", encoding="ascii") as file:
+            return server, file.read()
+
+    @unittest.skipUnless(has_port_22(), "the port of ssh cannot be had here")
+    def test_a_repository_is_read_over_ssh_and_later_steps_use_the_key(self):
+        server, key = self.serve_by_ssh()
+        host = "forge.localhost"
+        secrets = {"KEY": key, "KNOWN": f"{host},127.0.0.1 {server.host_key_line}\n"}
+        given = f"ssh-key: '${{{{ secrets.KEY }}}}', ssh-known-hosts: '${{{{ secrets.KNOWN }}}}', ssh-user: {server.user}"
+        self.house.secrets(**secrets)
+        run = self.run_steps(f'''
+            - {{name: co, uses: actions/checkout@v4, with: {{{given}}}}}
+            - name: works
+              run: |
+                set -ex
+                test "$(git rev-parse HEAD)" = "$GITHUB_SHA"
+                git remote get-url origin
+                git config --local core.sshCommand
+                git ls-remote -q {server.user}@127.0.0.1:{REPOSITORY}.git HEAD
+                ls -l "$RUNNER_TEMP" | awk '{{print $1, $NF}}'
+            - {{name: again, uses: actions/checkout@v6, with: {{path: sub, persist-credentials: false, ref: main, {given}}}}}
+            - {{name: looks, run: "cat sub/.git/config; ls $RUNNER_TEMP"}}
+        ''')
+        log = run.log("works")
+        self.assertIn(f"{server.user}@{host}:{REPOSITORY}.git", log)
+        name = re.search(r'-i "\$RUNNER_TEMP/([0-9a-f-]{36})" -o StrictHostKeyChecking=yes -o CheckHostIP=no -o "UserKnownHostsFile=\$RUNNER_TEMP/\1_known_hosts"', log).group(1)
+        self.assertIn(f"-rw------- {name}\n", log)
+        self.assertIn(f"{name}_known_hosts", log)
+        self.assertNotIn("sshCommand", run.log("looks"))
+        self.assertEqual(run.conclusions()["Post co"], "success")
+        self.assertNotIn("sshcommand", self.git("config", "--local", "--list"))
+        self.assertEqual(os.path.exists(os.path.join(self.house.temp(), name)), False)
+        self.assertNotIn(key.splitlines()[2], repr(run.shown))
+        with open(self.house.folder + "/asked", encoding="ascii") as file:
+            self.assertEqual(set(file.read().splitlines()), {f"git-upload-pack '{REPOSITORY}.git'"})
+        # What is not known is not asked, and a failed checkout leaves no key.
+        self.house.secrets(KEY=key, KNOWN="elsewhere " + server.host_key_line)
+        run = self.run_steps(f"- {{name: co, uses: actions/checkout@v4, with: {{{given}}}}}", ends="failure")
+        self.assertIn(f"{host} is not in the known hosts", run.log("co"))
 
     def test_the_host_s_policy_decides_first(self):
         run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "acme/*"}, ends="failure")

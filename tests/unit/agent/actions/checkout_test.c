@@ -67,6 +67,16 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s}", "submodules", "True"), "submodules", "true");
 	GIVES(&push, 4, json_pack("{s:s}", "submodules", "RECURSIVE"), "submodules", "recursive");
 	GIVES(&push, 4, json_pack("{s:s}", "submodules", "all"), "submodules", "(none)");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-user", "me"), "ssh-user", "me");
+	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "ssh-key", "k", "ssh-strict", "TRUE", "ssh-known-hosts", "h"),
+	      "ssh-known-hosts", "h");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", " \n", "ssh-known-hosts", "h"), "ssh-known-hosts", "(none)");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-strict", "false"), "ssh-key",
+	      "`ssh-strict` is false");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-user", "-oX"), "ssh-key",
+	      "`ssh-user` has an unusual form");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "lfs", "true"), "ssh-key",
+	      "`lfs` is not carried out here together with `ssh-key`");
 }
 
 static void what_is_not_carried_out_is_named(void **state)
@@ -81,7 +91,6 @@ static void what_is_not_carried_out_is_named(void **state)
 		{"filter", "sparse:oid=x"},
 		{"filter", "tree:1k"},
 		{"filter", "blob:limit=1kk"},
-		{"ssh-key", "k"},
 		{"token", ""},
 		{"clean", "yes"},
 		{"fetch-depth", "-1"},
