@@ -40,7 +40,7 @@ static bool is_named(const git_remote_head *head, const char *name, bool *ret_pe
 static int list(struct git_http *h, git_remote **ret, const git_remote_head *const **ret_heads, size_t *ret_count,
                 struct err *err)
 {
-	const git_remote_head **heads;
+	const git_remote_head **heads = NULL;
 	git_area_library();
 	int r = connect(h, NULL, ret, err);
 	if (r >= 0 && (r = git_remote_ls(&heads, ret_count, *ret)) != 0)
