@@ -281,7 +281,7 @@ static int open_kept(struct git_area *a, bool clean, struct err *err)
 	if (is_dir && open_existing(a)) {
 		r = open_git(a, err);
 		if (r >= 0)
-			r = git_token_forget(a->repo, err);
+			r = git_token_forget(a->repo, !a->module, err);
 		if (r < 0 || has_what_it_names(a))
 			return r < 0 ? r : 1;
 		a->renewed = true;

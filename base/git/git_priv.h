@@ -93,7 +93,7 @@ int git_area_write_shallow(struct git_area *a, const struct strv *shallow, const
 /* After a fetch of whole histories: .git/shallow keeps only commits without parents here. */
 int git_area_deepened(struct git_area *a, struct err *err);
 /* Of an earlier job: what git_token_keep or actions/checkout left in the configuration. */
-int git_token_forget(git_repository *repo, struct err *err);
+int git_token_forget(git_repository *repo, bool submodules, struct err *err);
 bool git_area_is_lfs_pointer(const char *data, size_t len);
 /* remote: of the blobs that a filter left out; NULL: none are. */
 struct git_writing {

@@ -16,10 +16,11 @@ static void submodules_are_read_as_git_reads_them(void **state)
 {
 	struct git_modules m;
 	(void)state;
-	assert_int_equal(parse("[submodule \"a.b/c\"]\n\tpath = x y\n\turl = \"../q\"\n\tshallow = true\n\tupdate = none\n"
-	                       "[Submodule \"B\"]\n\tPATH = z ; words\n\turl = one\n\turl = two\n[other \"x\"]\n\tpath = p\n",
-	                       &m),
-	                 0);
+	assert_int_equal(
+		parse("[submodule \"a.b/c\"]\n\tpath = x y\n\turl = \"../q\"\n\tshallow = true\n\tupdate = none\n"
+	              "[Submodule \"B\"]\n\tPATH = z ; words\n\turl = one\n\turl = two\n[other \"x\"]\n\tpath = p\n",
+	              &m),
+		0);
 	assert_int_equal(m.count, 2);
 	const struct git_module *one = git_modules_at(&m, "x y"), *two = git_modules_at(&m, "z");
 	assert_string_equal(one->name, "a.b/c");
@@ -34,7 +35,8 @@ static void submodules_are_read_as_git_reads_them(void **state)
 
 static void names_and_values_that_would_lead_elsewhere_are_left_out(void **state)
 {
-	static const char *const names[] = {"..", ".", "../x", "a/..", "a/../../x", "a//b", "/a", "a/", "..\\\\x", "", "a\\\\..\\\\b"};
+	static const char *const names[] = {"..", ".",  "../x",    "a/..", "a/../../x",   "a//b",
+	                                    "/a", "a/", "..\\\\x", "",     "a\\\\..\\\\b"};
 	struct git_modules m;
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -43,7 +45,10 @@ static void names_and_values_that_would_lead_elsewhere_are_left_out(void **state
 		assert_int_equal(m.count, 0);
 		git_modules_done(&m);
 	}
-	assert_int_equal(parse("[submodule \"a\"]\n\tpath = -x\n\turl = -u./evil\n[submodule \"b\"]\n\tpath = \"x\\n\"\n\turl\n", &m), 0);
+	assert_int_equal(
+		parse("[submodule \"a\"]\n\tpath = -x\n\turl = -u./evil\n[submodule \"b\"]\n\tpath = \"x\\n\"\n\turl\n",
+	              &m),
+		0);
 	assert_int_equal(m.count, 2);
 	for (size_t i = 0; i < m.count; i++) {
 		assert_null(m.items[i].path);
@@ -54,8 +59,9 @@ static void names_and_values_that_would_lead_elsewhere_are_left_out(void **state
 
 static void what_git_dies_of_is_refused(void **state)
 {
-	static const char *const texts[] = {"[submodule \"a\"]\n\tupdate = !touch x\n", "[submodule \"a\"]\n\tupdate = sometimes\n",
-	                                    "[submodule \"a\"\n", "[submodule \"a\"]\n\tupdate\n"};
+	static const char *const texts[] = {"[submodule \"a\"]\n\tupdate = !touch x\n",
+	                                    "[submodule \"a\"]\n\tupdate = sometimes\n", "[submodule \"a\"\n",
+	                                    "[submodule \"a\"]\n\tupdate\n"};
 	struct git_modules m;
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
