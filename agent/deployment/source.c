@@ -1,5 +1,6 @@
 #include "agent/deployment/source.h"
 
+#include "base/git/extensions.h"
 #include "base/sys/fs.h"
 
 #include <errno.h>
@@ -166,6 +167,7 @@ int deployment_source_find(const char *path, bool search, struct deployment_sour
 		return 0;
 	}
 	git_libgit2_init();
+	git_extensions_allow();
 	/* A work area made by a worker of another uid is still ours; we only read it. */
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
 	_cleanup_(repository_freep) git_repository *repo = NULL;

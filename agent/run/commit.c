@@ -5,10 +5,12 @@
 #include <time.h>
 
 #include "agent/run/run_priv.h"
+#include "base/git/extensions.h"
 
 static void *load(void *unused)
 {
 	git_libgit2_init();
+	git_extensions_allow();
 	return unused;
 }
 

@@ -1,5 +1,6 @@
 /* tree: what git knows of the work tree. */
 #include "agent/validate/validate.h"
+#include "base/git/extensions.h"
 #include "base/core/mem.h"
 
 #include <git2.h>
@@ -170,6 +171,7 @@ int validate_tree(const char *top, const struct strv *migrations, struct finding
                   struct err *err)
 {
 	git_libgit2_init();
+	git_extensions_allow();
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0); /* it is only read */
 	_cleanup_(repository_freep) git_repository *repo = NULL;
 	if (git_repository_open_ext(&repo, top, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)

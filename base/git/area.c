@@ -11,6 +11,7 @@
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
 #include "base/core/log.h"
+#include "base/git/extensions.h"
 #include "base/git/git_priv.h"
 #include "base/git/large.h"
 #include "base/git/mend.h"
@@ -38,9 +39,7 @@ void git_area_library(void)
 	git_large_library();
 	git_libgit2_init();
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
-	/* Of sparse and of partial areas: what they mean is looked after here (base/git/partial.h). */
-	static const char *extensions[] = {"worktreeconfig", "partialclone"};
-	git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions, ARRAY_SIZE(extensions));
+	git_extensions_allow();
 	/* Objects come from a pack whose checksum the indexer verifies; hashing each again on reading doubles the time. */
 	git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 0);
 	done = true;

@@ -183,8 +183,6 @@ static bool add_tags(struct git_area *a, const struct git_tags *tags, struct ids
 		int r = git_object_lookup(&object, a->repo, &tags->items[i].id, GIT_OBJECT_ANY);
 		if (r == 0 && git_object_peel(&commit, object, GIT_OBJECT_COMMIT) == 0)
 			level_add(first, seen, git_object_id(commit));
-		else if (r == 0 && git_object_type(object) == GIT_OBJECT_TAG)
-			r = git_object_peel(&commit, object, GIT_OBJECT_ANY);
 		git_object_free(commit);
 		git_object_free(object);
 		if (r != 0)

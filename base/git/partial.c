@@ -162,6 +162,9 @@ int git_partial_server(const struct git_remote_access *remote, bool *ret, struct
 	                               .retries = GIT_RETRIES};
 	struct wait within = wait_within(remote->wait, GIT_REFS_MS);
 	*ret = false;
+	/* What a server can is not asked for over SSH: all comes. */
+	if (remote->ssh != NULL)
+		return 0;
 	int r = http_perform(remote->http, &request, &within, &response, err);
 	if (r == ERR_LIMIT) {
 		/* The references of version 0, of which there may be any number. */

@@ -6,6 +6,7 @@
 
 #include "base/core/log.h"
 #include "base/git/fetch_v0.h"
+#include "base/git/partial.h"
 #include "base/git/wire_priv.h"
 
 static const char prefix[] = "refs/tags/", heads[] = "refs/heads/", origin[] = "refs/remotes/origin/";
@@ -130,19 +131,19 @@ static int remove_others(struct git_area *a, const struct git_tags *t)
 	return r;
 }
 
-/* An object of a tag names one that is here too. */
-static int check(struct git_area *a, const git_oid *id)
+/* An object of a tag names one that is here too, unless a filter may have left that out. */
+static int check(struct git_area *a, const git_oid *id, bool partial)
 {
 	git_object *object = NULL, *named = NULL;
 	int r = git_object_lookup(&object, a->repo, id, GIT_OBJECT_ANY);
-	if (r == 0 && git_object_type(object) == GIT_OBJECT_TAG)
+	if (r == 0 && !partial && git_object_type(object) == GIT_OBJECT_TAG)
 		r = git_object_peel(&named, object, GIT_OBJECT_ANY);
 	git_object_free(named);
 	git_object_free(object);
 	return r;
 }
 
-static int set(struct git_area *a, const struct git_tag *t, struct err *err)
+static int set(struct git_area *a, const struct git_tag *t, bool partial, struct err *err)
 {
 	git_oid now;
 	git_reference *made _cleanup_(reference_freep) = NULL;
@@ -150,7 +151,7 @@ static int set(struct git_area *a, const struct git_tag *t, struct err *err)
 	if (git_reference_name_to_id(&now, a->repo, t->name) == 0 && git_oid_equal(&now, &t->id))
 		return 0;
 	snprintf(line, sizeof(line), "set %.200s", t->name);
-	if (check(a, &t->id) != 0)
+	if (check(a, &t->id, partial) != 0)
 		return err_set(err, ERR_PROTOCOL, "the git server sent no object for %.200s", t->name);
 	int r = git_reference_create(&made, a->repo, t->name, &t->id, 1, NULL);
 	return r == 0 ? 0 : git_area_error(err, r, line);
@@ -158,10 +159,11 @@ static int set(struct git_area *a, const struct git_tag *t, struct err *err)
 
 int git_tags_set(struct git_area *a, const struct git_tags *t, struct err *err)
 {
+	bool partial = git_partial_is(a);
 	int r = remove_others(a, t);
 	if (r != 0)
 		return git_area_error(err, r, "remove a tag that the git server no longer has");
 	for (size_t i = 0; r >= 0 && i < t->count; i++)
-		r = set(a, &t->items[i], err);
+		r = set(a, &t->items[i], partial, err);
 	return r;
 }

@@ -4,19 +4,16 @@
  * Order: index ← tree (unchanged entries keep their stat data) → one walk over the directory: files that are unchanged by the
  * index stay, unknown ones are removed → the rest is written → index written. Names come from the network: each
  * component is checked, directories are opened without following links, so nothing is written outside the area. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
-#include "base/git/git_priv.h"
+#include "base/git/worktree_priv.h"
 #include "base/git/convert.h"
 #include "base/git/files.h"
 #include "base/git/large.h"
@@ -26,204 +23,12 @@
 #include "base/git/sparse.h"
 #include "base/git/tree_size.h"
 
-enum { WRITERS = 2, WALK_DEPTH_MAX = 128, CHUNK = 64 };
-
-struct written { /* stat data of a file, for the index */
-	bool present, is_new, lockable;
-	bool skipped; /* belongs to none of the wanted files: it is not in the work tree */
-	struct stat st;
-};
-
-struct worktree {
-	struct git_area *area;
-	git_index *index;
-	size_t count;
-	struct written *written; /* one an entry */
-	struct git_sparse *sparse;
-	size_t *wanted; /* with sparse: how many entries before this one are not skipped */
-	bool filters, clean;
-	git_oid commit;
-	struct strv former; /* sorted paths of the index before, when not clean */
-	struct timespec index_time;
-	struct wait *wait;
-	int root;
-	struct git_area_result *result;
-	struct git_lfs *lfs; /* NULL: pointers stay */
-	atomic_size_t next, pointers, files, unencoded;
-	atomic_int failed;
-	struct err err;
-	pthread_mutex_t err_lock;
-};
-
-/* ---- the walk over existing files ---- */
-
-static bool same_stat(const git_index_entry *e, const struct stat *st)
-{
-	if (e->mtime.seconds == 0 || e->file_size != (uint32_t)st->st_size || e->ino != (uint32_t)st->st_ino)
-		return false;
-	if (e->mtime.seconds != (int32_t)st->st_mtim.tv_sec || e->mtime.nanoseconds != (uint32_t)st->st_mtim.tv_nsec ||
-	    e->ctime.seconds != (int32_t)st->st_ctim.tv_sec || e->ctime.nanoseconds != (uint32_t)st->st_ctim.tv_nsec)
-		return false;
-	if (e->mode == GIT_FILEMODE_LINK)
-		return S_ISLNK(st->st_mode);
-	bool executable = (st->st_mode & 0100) != 0;
-	return S_ISREG(st->st_mode) && executable == (e->mode == GIT_FILEMODE_BLOB_EXECUTABLE);
-}
-
-/* A file as old as the index may have changed since, within the clock's resolution. */
-static bool is_racy(const struct worktree *w, const struct stat *st)
-{
-	return st->st_mtim.tv_sec > w->index_time.tv_sec ||
-	       (st->st_mtim.tv_sec == w->index_time.tv_sec && st->st_mtim.tv_nsec >= w->index_time.tv_nsec);
-}
-
-static bool same_content(const struct worktree *w, const git_index_entry *e)
-{
-	git_oid id;
-	return e->mode != GIT_FILEMODE_LINK &&
-	       git_repository_hashfile(&id, w->area->repo, e->path, GIT_OBJECT_BLOB, e->path) == 0 &&
-	       git_oid_equal(&id, &e->id);
-}
-
-static int compare_paths(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool was_tracked(const struct worktree *w, const char *path)
-{
-	return w->former.count > 0 &&
-	       bsearch(&path, w->former.items, w->former.count, sizeof(w->former.items[0]), compare_paths) != NULL;
-}
-
-static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err);
-
-/* The first entry that does not come before the path. */
-static size_t lower_bound(const struct worktree *w, const char *path)
-{
-	size_t low = 0, high = w->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (strcmp(git_index_get_byindex(w->index, middle)->path, path) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* directory: with its slash. True if files below it are wanted. */
-static bool has_prefix(const struct worktree *w, const char *directory)
-{
-	size_t position;
-	if (w->sparse == NULL)
-		return git_index_find_prefix(&position, w->index, directory) == 0;
-	_cleanup_free_ char *behind = xstrdup(directory);
-	behind[strlen(behind) - 1] = '/' + 1;
-	return w->wanted[lower_bound(w, behind)] > w->wanted[lower_bound(w, directory)];
-}
-
-/* An entry of the index for this very path that is wanted. */
-static bool find_wanted(const struct worktree *w, const char *path, size_t *ret)
-{
-	return git_index_find(ret, w->index, path) == 0 && !w->written[*ret].skipped;
-}
-
-static int remove_thing(struct worktree *w, int dir, const char *name, struct err *err)
-{
-	int r = fs_remove_tree(dir, name, err);
-	if (r >= 0)
-		w->result->removed++;
-	return r;
-}
-
-static int walk_directory(struct worktree *w, int dir, const char *name, struct str *path, int depth, struct err *err)
-{
-	size_t position;
-	size_t mark = path->len;
-	if (find_wanted(w, str_peek(path), &position)) {
-		const git_index_entry *e = git_index_get_byindex(w->index, position);
-		if (e->mode == GIT_FILEMODE_COMMIT)
-			return 0;
-		return remove_thing(w, dir, name, err);
-	}
-	str_append_c(path, '/');
-	bool wanted = has_prefix(w, str_peek(path));
-	if (!wanted && w->clean) {
-		str_truncate(path, mark);
-		return remove_thing(w, dir, name, err);
-	}
-	int sub _cleanup_close_ = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (sub < 0)
-		return err_errno(err, errno, "open %s", str_peek(path));
-	int r = walk(w, take_fd(&sub), path, depth + 1, err);
-	str_truncate(path, mark);
-	/* A directory that only held tracked files of the previous commit is removed with them. */
-	if (r >= 0 && !wanted)
-		unlinkat(dir, name, AT_REMOVEDIR);
-	return r;
-}
-
-static int walk_entry(struct worktree *w, int dir, const struct dirent *entry, struct str *path, int depth,
-                      struct err *err)
-{
-	struct stat st;
-	size_t position;
-	if (entry->d_type == DT_DIR)
-		return walk_directory(w, dir, entry->d_name, path, depth, err);
-	if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? 0 : err_errno(err, errno, "look at %s", str_peek(path));
-	if (S_ISDIR(st.st_mode))
-		return walk_directory(w, dir, entry->d_name, path, depth, err);
-	if (git_index_find(&position, w->index, str_peek(path)) == 0) {
-		const git_index_entry *e = git_index_get_byindex(w->index, position);
-		if (w->written[position].skipped)
-			return remove_thing(w, dir, entry->d_name, err);
-		if (same_stat(e, &st) && (!is_racy(w, &st) || same_content(w, e)))
-			w->written[position].present = true;
-		return 0;
-	}
-	size_t mark = path->len;
-	str_append_c(path, '/');
-	bool in_the_way = has_prefix(w, str_peek(path));
-	str_truncate(path, mark);
-	if (w->clean || in_the_way || was_tracked(w, str_peek(path)))
-		return remove_thing(w, dir, entry->d_name, err);
-	return 0;
-}
-
-/* Takes dir. path is the directory's with a trailing slash, or empty. */
-static int walk(struct worktree *w, int dir, struct str *path, int depth, struct err *err)
-{
-	DIR *d = dir >= 0 ? fdopendir(dir) : NULL;
-	if (d == NULL) {
-		closep(&dir);
-		return err_errno(err, errno, "list %s", str_peek(path));
-	}
-	int r = depth > WALK_DEPTH_MAX ? err_set(err, ERR_LIMIT, "%s lies too deep", str_peek(path)) : 0;
-	size_t mark = path->len;
-	struct dirent *entry;
-	while (r >= 0 && (entry = readdir(d)) != NULL) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    (depth == 0 && strcmp(entry->d_name, ".git") == 0))
-			continue;
-		str_append(path, entry->d_name);
-		if (path->failed)
-			r = err_set(err, ERR_LIMIT, "a path in the work area is too long");
-		else
-			r = walk_entry(w, dirfd(d), entry, path, depth, err);
-		str_truncate(path, mark);
-	}
-	closedir(d);
-	if (r >= 0)
-		r = wait_check(w->wait, err);
-	return r;
-}
+enum { WRITERS = 2, CHUNK = 64 };
 
 /* ---- writing ---- */
 
 struct writer {
-	struct worktree *w;
+	struct git_worktree *w;
 	git_repository *repo; /* a handle of its own: libgit2's caches are not shared between threads */
 	git_odb *odb;
 	struct git_files files;
@@ -344,7 +149,7 @@ static int make_submodule(struct writer *t, const git_index_entry *e, struct err
 static int write_entry(struct writer *t, size_t position, struct err *err)
 {
 	const git_index_entry *e = git_index_get_byindex(t->w->index, position);
-	struct written *written = &t->w->written[position];
+	struct git_written *written = &t->w->written[position];
 	if (written->present || written->skipped)
 		return 0;
 	if (!git_files_safe(e->path)) {
@@ -366,7 +171,7 @@ static int write_entry(struct writer *t, size_t position, struct err *err)
 static void *writer_main(void *context)
 {
 	struct writer *t = context;
-	struct worktree *w = t->w;
+	struct git_worktree *w = t->w;
 	struct err err = ERR_INIT;
 	int r = 0;
 	while (atomic_load(&w->failed) == 0) {
@@ -389,7 +194,7 @@ static void *writer_main(void *context)
 	return NULL;
 }
 
-static int write_all(struct worktree *w, size_t missing, struct err *err)
+static int write_all(struct git_worktree *w, size_t missing, struct err *err)
 {
 	struct writer writers[WRITERS];
 	pthread_t threads[WRITERS];
@@ -437,7 +242,7 @@ bool git_area_converts(git_repository *repo)
 }
 
 /* Conversion is looked up a file at a time, which is slow: only done if something asks for it. */
-static bool needs_filters(struct worktree *w)
+static bool needs_filters(struct git_worktree *w)
 {
 	bool needed = git_area_converts(w->area->repo);
 	for (size_t i = 0; !needed && i < w->count; i++) {
@@ -449,7 +254,7 @@ static bool needs_filters(struct worktree *w)
 }
 
 /* Takes over files written while the pack arrived, if the index wants exactly these. */
-static void take_early(struct worktree *w)
+static void take_early(struct git_worktree *w)
 {
 	size_t count = 0, position;
 	const struct git_early_file *files =
@@ -460,7 +265,7 @@ static void take_early(struct worktree *w)
 		const git_index_entry *e = git_index_get_byindex(w->index, position);
 		if (e->mode != files[i].mode || !git_oid_equal(&e->id, &files[i].id))
 			continue;
-		w->written[position] = (struct written){.present = true, .is_new = true, .st = files[i].st};
+		w->written[position] = (struct git_written){.present = true, .is_new = true, .st = files[i].st};
 		atomic_fetch_add(&w->pointers, files[i].lfs_pointer);
 		atomic_fetch_add(&w->files, 1);
 	}
@@ -468,7 +273,7 @@ static void take_early(struct worktree *w)
 }
 
 /* The contents that are missing. A pointer that an earlier job left is not what is wanted, though the index knows it as unchanged. */
-static int bring_lfs(struct worktree *w, struct err *err)
+static int bring_lfs(struct git_worktree *w, struct err *err)
 {
 	size_t position;
 	struct lfs_file file;
@@ -491,7 +296,7 @@ static int bring_lfs(struct worktree *w, struct err *err)
 	return r < 0 ? r : git_lfs_download(w->lfs, w->area->remote, err);
 }
 
-static int update_index(struct worktree *w, struct err *err)
+static int update_index(struct git_worktree *w, struct err *err)
 {
 	/* Entries are changed in place: nothing is added or moved, so the order holds. */
 	for (size_t i = 0; i < w->count; i++) {
@@ -516,7 +321,7 @@ static int update_index(struct worktree *w, struct err *err)
 	return r == 0 ? 0 : git_area_error(err, r, "write the index");
 }
 
-static int read_index(struct worktree *w, git_commit *commit, struct err *err)
+static int read_index(struct git_worktree *w, git_commit *commit, struct err *err)
 {
 	git_tree *tree _cleanup_(tree_freep) = NULL;
 	struct stat st;
@@ -550,7 +355,7 @@ static int read_index(struct worktree *w, git_commit *commit, struct err *err)
 }
 
 /* Of the files that say how others are written, those whose directories have some. */
-static bool is_read_beside(const struct worktree *w, const char *path)
+static bool is_read_beside(const struct git_worktree *w, const char *path)
 {
 	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
 	if (strcmp(path, ".gitmodules") == 0 || strcmp(path, ".lfsconfig") == 0)
@@ -558,10 +363,10 @@ static bool is_read_beside(const struct worktree *w, const char *path)
 	if (strcmp(name, ".gitattributes") != 0)
 		return false;
 	_cleanup_free_ char *directory = xstrndup(path, (size_t)(name - path));
-	return directory[0] == '\0' || has_prefix(w, directory);
+	return directory[0] == '\0' || git_worktree_has(w, directory);
 }
 
-static void skip_others(struct worktree *w)
+static void skip_others(struct git_worktree *w)
 {
 	w->wanted = xcalloc(w->count + 1, sizeof(w->wanted[0]));
 	for (size_t i = 0; i < w->count; i++) {
@@ -572,7 +377,7 @@ static void skip_others(struct worktree *w)
 }
 
 /* A filter left blobs at the server: those that are to be written come at once, with the files that say how. */
-static int bring_blobs(struct worktree *w, const struct git_remote_access *remote, struct err *err)
+static int bring_blobs(struct git_worktree *w, const struct git_remote_access *remote, struct err *err)
 {
 	git_odb *odb _cleanup_(odb_freep) = NULL;
 	struct strv ids _cleanup_(strv_done) = {0};
@@ -591,7 +396,7 @@ static int bring_blobs(struct worktree *w, const struct git_remote_access *remot
 	return git_partial_bring(w->area, remote, &ids, err);
 }
 
-static void worktree_done(struct worktree *w)
+static void worktree_done(struct git_worktree *w)
 {
 	git_lfs_free(w->lfs);
 	git_index_free(w->index);
@@ -605,9 +410,8 @@ static void worktree_done(struct worktree *w)
 int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git_writing *how,
                         struct git_area_result *ret, struct err *err)
 {
-	struct worktree w _cleanup_(worktree_done) = {
+	struct git_worktree w _cleanup_(worktree_done) = {
 		.area = a, .clean = how->clean, .sparse = how->sparse, .wait = how->wait, .root = -1, .result = ret};
-	struct str path _cleanup_(str_done) = STR_INIT(4096);
 	pthread_mutex_init(&w.err_lock, NULL);
 	*ret = (struct git_area_result){0};
 	git_oid_cpy(&w.commit, git_commit_id(commit));
@@ -621,7 +425,7 @@ int git_area_write_tree(struct git_area *a, git_commit *commit, const struct git
 		skip_others(&w);
 	w.filters = needs_filters(&w);
 	take_early(&w);
-	r = walk(&w, openat(w.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), &path, 0, err);
+	r = git_worktree_walk(&w, err);
 	if (r >= 0 && how->remote != NULL)
 		r = bring_blobs(&w, how->remote, err);
 	if (r >= 0 && a->lfs.wanted)

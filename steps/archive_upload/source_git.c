@@ -1,6 +1,7 @@
 /* Compares the files to send with the commit. One pass over index and walk, both sorted by path: a file whose
  * time and size are those in the index holds the index's blob (as git assumes too); others are hashed. */
 #include "steps/archive_upload/source.h"
+#include "base/git/extensions.h"
 #include "base/sys/fs.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -424,6 +425,7 @@ int upload_source_git(struct upload_source *s, const struct ignore *ignore, stru
 	struct git_look g = {.source = s, .ignore = ignore, .wait = w};
 
 	git_libgit2_init();
+	git_extensions_allow();
 	/* The work tree may be another user's, a runner's: it is only read, and no hook or filter of it is run. */
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
 	int r = git_repository_open_ext(&g.repo, s->path, 0, NULL);

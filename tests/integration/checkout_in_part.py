@@ -41,6 +41,8 @@ class InPart(Case):
         subprocess.run(["git", "init", "-q", "-b", "main", self.work], env=ENV, check=True)
         self.history = [self.change(n) for n in range(4)]
         git(self.work, "tag", "-a", "-m", "x", "v1", self.history[1])
+        git(self.work, "tag", "-a", "-m", "x", "of-a-blob", "HEAD:a/one")
+        git(self.work, "tag", "-a", "-m", "x", "of-a-tree", "HEAD:a")
         git(self.work, "branch", "side/one", self.history[2])
         subprocess.run(["git", "clone", "-q", "--bare", self.work, self.bare], env=ENV, check=True)
         git(self.bare, "config", "uploadpack.allowAnySHA1InWant", "true")
@@ -161,6 +163,11 @@ class InPart(Case):
         self.assertEqual(len(self.server.requests), 4, "also a pack of trees and one of blobs")
         self.assertEqual(git(self.area, "rev-parse", "HEAD"), self.history[-1])
         self.seen(self.area)
+        for asked in (5, 3):
+            self.server.requests.clear()
+            self.bring(filter="blob:none", fetch_tags=True)
+            self.assertLessEqual(len(self.server.requests), asked, "also the list of tags")
+        self.assertEqual(git(self.area, "cat-file", "-t", "of-a-blob"), "tag")
         # Back to one whose objects came in part only, by each filter.
         for text in ("tree:0", "blob:limit=1k"):
             for ref in (self.history[0], "v1"):
@@ -313,6 +320,15 @@ class InPart(Case):
         self.assertFalse(os.path.exists(self.area + "/a/one"))
         self.assertFalse(os.path.exists(self.area + "/same"))
         self.assertEqual(git(self.area, "status", "--porcelain").splitlines(), ["?? docs/untracked", "?? z/untracked"])
+
+    def test_other_readers_of_a_work_area_open_one_in_part(self):
+        self.bring(sparse_checkout=["docs"])
+        write(self.area + "/docs/untracked", b"x\n")
+        result = self.t.deploy({"targets": {"here": {"local": {}, "base": self.t.base}},
+                                "steps": [{"archive-upload": {"target": "here", "source": "tree", "path": self.t.path("app"), "exclude": ["untracked"]}}]})
+        self.assert_exit(result, 0)
+        self.assertTrue(os.path.exists(self.t.path("app/current/docs/page")))
+        self.assertNotIn("xtension", result.text)
 
     def test_a_server_that_does_not_filter_gives_a_sparse_area_too(self):
         git(self.bare, "config", "uploadpack.allowFilter", "false")
