@@ -46,7 +46,8 @@ static json_t *made_up_text(const json_t *schema)
 	                                    "10s",
 	                                    "NAME",
 	                                    "hex32",
-	                                    "443/tcp"};
+	                                    "443/tcp",
+	                                    "blob:none"};
 	const char *x_type = json_get_string(schema, "x-type");
 	if (x_type && strcmp(x_type, "duration") == 0)
 		return json_string("10s");

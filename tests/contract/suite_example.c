@@ -152,6 +152,9 @@ json_t *suite_examples(const struct suite_subject *subject, const struct suite_w
 	}
 	/* Common to all steps, for one that stands alone in a job; here the deployment has them. */
 	strv_add(&seen, "/targets");
+	/* An example with it needs an SSH server: checkout_over_ssh.py and worker/checkout.py look for the key. */
+	if (subject->api == NULL && strcmp(subject->type->info->name, "checkout") == 0)
+		strv_add(&seen, "/ssh-key");
 	if (subject->examples == NULL) /* those of a part leave the rest to the schema's */
 		secrets_not_given(document, "", &seen, why);
 	if (why->len == 0)
