@@ -422,6 +422,8 @@ static int checkout(struct git_area *a, const struct git_wanted *want, const str
 		return r;
 	how.sparse = sparse;
 	r = git_area_write_tree(a, object, &how, ret, err);
+	if (r == ERR_LIMIT)
+		git_area_forget_files(a);
 	if (r < 0)
 		return err_wrap(err, r, "write the files of %.12s", want->commit);
 	if (tags != NULL)

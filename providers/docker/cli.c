@@ -12,15 +12,28 @@ static const char prelude[] =
 	"unset COMPOSE_FILE COMPOSE_PROFILES COMPOSE_PROJECT_NAME COMPOSE_ENV_FILES COMPOSE_PATH_SEPARATOR\n"
 	"command -v docker >/dev/null || exit 127\n";
 
-char *docker_last_line(const struct str *text)
+/* The line that ends before `end`. */
+static char *line_before(const struct str *text, size_t end)
 {
-	size_t end = text->len;
 	while (end > 0 && isspace((unsigned char)text->data[end - 1]))
 		end--;
 	size_t start = end;
 	while (start > 0 && text->data[start - 1] != '\n')
 		start--;
 	return end == start ? xstrdup("") : shown_text(text->data + start, end - start, MAX_LINE);
+}
+
+char *docker_last_line(const struct str *text)
+{
+	return line_before(text, text->len);
+}
+
+char *docker_reason(const struct str *text)
+{
+	static const char words[] = "Error response from daemon: ";
+	const char *found = text->len > 0 ? memmem(text->data, text->len, words, strlen(words)) : NULL;
+	const char *end = found != NULL ? memchr(found, '\n', text->len - (size_t)(found - text->data)) : NULL;
+	return line_before(text, end != NULL ? (size_t)(end - text->data) : text->len);
 }
 
 static bool says(const struct str *text, const char *words)
@@ -94,6 +107,6 @@ int docker_must(const struct docker *d, const struct docker_call *call, struct t
 	int r = docker_ask(d, call, ret, err);
 	if (r < 0 || ret->status == 0)
 		return r;
-	_cleanup_free_ char *line = docker_last_line(ret->err.len > 0 ? &ret->err : &ret->out);
+	_cleanup_free_ char *line = docker_reason(ret->err.len > 0 ? &ret->err : &ret->out);
 	return err_set(err, ERR_FAILED, "exit status %d%s%s", ret->status, *line != '\0' ? ": " : "", line);
 }

@@ -30,10 +30,12 @@ struct docker_call {
 /* 0, whatever the exit status. ERR_TIMEOUT; ERR_REFUSED: there is no docker command, or its user may not use it. Where the engine does not
  * answer: ERR_NETWORK, or ERR_UNKNOWN where something may have been changed before. */
 int docker_ask(const struct docker *d, const struct docker_call *call, struct target_result *ret, struct err *err);
-/* The same, and an exit status other than 0 is ERR_FAILED with the last line of its errors. */
+/* The same, and an exit status other than 0 is ERR_FAILED with the reason among its errors. */
 int docker_must(const struct docker *d, const struct docker_call *call, struct target_result *ret, struct err *err);
 /* The last line that says something, masked, at most 300 bytes. free() */
 char *docker_last_line(const struct str *text);
+/* What the engine said first: the command sums it up behind that ("failed to start containers: web"). Where it said nothing, the last line. */
+char *docker_reason(const struct str *text);
 
 /* ---- containers.c ---- */
 struct docker_container {

@@ -9,7 +9,8 @@
         d.run("ps", "-a")                   # the docker command, its output
 
 The engine runs as root beside others, and touches neither the machine's packet filter, which they would fight for, nor the bridge docker0:
-containers reach each other and this machine over the networks that their project makes, and nothing beyond."""
+containers reach each other and this machine over the networks that their project makes, and nothing beyond. Each engine has addresses of its own:
+engines look at the machine's routes for free ones, and two that look at once would take the same."""
 import hashlib
 import json
 import os
@@ -51,6 +52,8 @@ class Docker:
         self.host = "unix://" + self._path("d.sock")
         self.config = self._path("config")
         self.process = None
+        number = int.from_bytes(os.urandom(2), "big") % 1024
+        self.pool = f"100.{64 + number // 16}.{number % 16 * 16}.0/20"
         os.makedirs(os.path.join(self.config, "cli-plugins"))
         os.mkdir(self._path("data"))
         if disk:
@@ -89,7 +92,7 @@ class Docker:
     def start(self):
         command = ["dockerd", "--data-root", self._path("data"), "--exec-root", self._path("exec"), "-H", self.host,
                    "-p", self._path("d.pid"), "--shutdown-timeout", "2",
-                   "--iptables=false", "--ip6tables=false", "--bridge=none"]
+                   "--iptables=false", "--ip6tables=false", "--bridge=none", "--default-address-pool", f"base={self.pool},size=26"]
         with open(self._path("log"), "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                             env={**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"})
