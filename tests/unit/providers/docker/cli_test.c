@@ -14,8 +14,9 @@ static void expect_reason(const char *said, const char *wanted)
 static void the_engine_s_reason_is_told_and_not_what_the_command_sums_up(void **state)
 {
 	(void)state;
-	expect_reason("Error response from daemon: driver failed: no space left\nError: failed to start containers: a1\n",
-	              "Error response from daemon: driver failed: no space left");
+	expect_reason(
+		"Error response from daemon: driver failed: no space left\nError: failed to start containers: a1\n",
+		"Error response from daemon: driver failed: no space left");
 	expect_reason(" Container shop-web-1  Starting\nError response from daemon: no such image\n",
 	              "Error response from daemon: no such image");
 	expect_reason("Error response from daemon: ", "Error response from daemon:");
