@@ -48,14 +48,10 @@ static void wrong(struct action_look *l, const char *below, const char *code, co
 
 static void check_member(const struct action_look *l, const char *const *path, size_t count)
 {
-	size_t at;
-	const char *nearest = NULL;
-	if (validate_has_member(path, count, &at, &nearest))
-		return;
-	_cleanup_free_ char *hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
-	finding_add(l->file->findings, l->file->name, yaml_value_mark(l->doc, str_peek(&l->at)), FINDING_WARNING,
-	            "unknown-member", hint, "%s%s%s has no '%s', so this is empty", path[0], at > 1 ? "." : "",
-	            at > 1 ? path[1] : "", path[at]);
+	_cleanup_free_ char *message = NULL, *hint = NULL;
+	if (validate_unknown_member(path, count, &message, &hint))
+		finding_add(l->file->findings, l->file->name, yaml_value_mark(l->doc, str_peek(&l->at)),
+		            FINDING_WARNING, "unknown-member", hint, "%s", message);
 }
 
 static void check_name(void *user, const char *const *path, size_t count)

@@ -82,15 +82,18 @@ static bool has(const char *const *names, size_t count, const char *name)
 	return false;
 }
 
-bool validate_has_member(const char *const *path, size_t count, size_t *ret_at, const char **ret_nearest)
+bool validate_unknown_member(const char *const *path, size_t count, char **ret_message, char **ret_hint)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(contexts); i++) {
-		*ret_at = contexts[i].at;
-		if (strcasecmp(path[0], contexts[i].context) != 0 || count <= *ret_at ||
-		    has(contexts[i].names, contexts[i].count, path[*ret_at]))
+		size_t at = contexts[i].at;
+		if (strcasecmp(path[0], contexts[i].context) != 0 || count <= at ||
+		    has(contexts[i].names, contexts[i].count, path[at]))
 			continue;
-		*ret_nearest = str_nearest(path[*ret_at], contexts[i].names, contexts[i].count);
-		return false;
+		const char *nearest = str_nearest(path[at], contexts[i].names, contexts[i].count);
+		*ret_hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
+		*ret_message = xasprintf("%s%s%s has no '%s', so this is empty", path[0], at > 1 ? "." : "",
+		                         at > 1 ? path[1] : "", path[at]);
+		return true;
 	}
-	return true;
+	return false;
 }

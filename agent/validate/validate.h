@@ -49,8 +49,8 @@ bool validate_called_has_output(const struct validate_file *file, const char *us
 /* Each expression of a string with ${{ }}, without braces; a condition as a whole. */
 void validate_each_path(const char *text, bool condition,
                         void (*seen)(void *user, const char *const *path, size_t count), void *user);
-/* False: a context whose members are known (github, runner, job, strategy, a step) has none of that name, path[*ret_at]. *ret_nearest: the
- * known one that is meant, or NULL. */
-bool validate_has_member(const char *const *path, size_t count, size_t *ret_at, const char **ret_nearest);
+/* True: a context whose members are known (github, runner, job, strategy, a step) has none of that name: what to tell, both the caller's; the hint
+ * may be NULL. */
+bool validate_unknown_member(const char *const *path, size_t count, char **ret_message, char **ret_hint);
 /* The inputs of the action that a step uses: of ours, or of a local one. NULL: not known. The caller's. */
 json_t *validate_action_inputs(const struct validate_file *file, const char *uses);

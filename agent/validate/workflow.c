@@ -151,13 +151,9 @@ static bool is_strangers(const char *const *path, size_t count)
 
 static void check_member(const struct look *l, const char *const *path, size_t count)
 {
-	size_t at;
-	const char *nearest = NULL;
-	if (validate_has_member(path, count, &at, &nearest))
-		return;
-	_cleanup_free_ char *hint = nearest != NULL ? xasprintf("did you mean '%s'?", nearest) : NULL;
-	validate_report(l, FINDING_WARNING, "unknown-member", hint, "%s%s%s has no '%s', so this is empty", path[0],
-	                at > 1 ? "." : "", at > 1 ? path[1] : "", path[at]);
+	_cleanup_free_ char *message = NULL, *hint = NULL;
+	if (validate_unknown_member(path, count, &message, &hint))
+		validate_report(l, FINDING_WARNING, "unknown-member", hint, "%s", message);
 }
 
 static void check_path(void *user, const char *const *path, size_t count)

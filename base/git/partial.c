@@ -162,9 +162,6 @@ int git_partial_server(const struct git_remote_access *remote, bool *ret, struct
 	                               .retries = GIT_RETRIES};
 	struct wait within = wait_within(remote->wait, GIT_REFS_MS);
 	*ret = false;
-	/* What a server can is not asked for over SSH: all comes. */
-	if (remote->ssh != NULL)
-		return 0;
 	int r = http_perform(remote->http, &request, &within, &response, err);
 	if (r == ERR_LIMIT) {
 		/* The references of version 0, of which there may be any number. */
@@ -221,7 +218,7 @@ int git_partial_bring(struct git_area *a, const struct git_remote_access *remote
 	                            count, first);
 }
 
-/* The topmost missing trees below this one, as long as no more than *left entries are looked at. */
+/* The topmost missing trees below this one, as long as no more than *left entries are looked at. What is too much is refused with the files. */
 static int find_trees(struct git_area *a, git_odb *odb, const git_oid *id, int depth, size_t *left, struct strv *ret)
 {
 	char hex[GIT_HEX];
@@ -230,9 +227,12 @@ static int find_trees(struct git_area *a, git_odb *odb, const git_oid *id, int d
 		strv_add(ret, git_oid_tostr(hex, sizeof(hex), id));
 		return 0;
 	}
-	int r = depth > GIT_TREE_DEPTH_MAX ? GIT_EUSER : git_tree_lookup(&tree, a->repo, id);
-	for (size_t i = 0; r == 0 && *left > 0 && i < git_tree_entrycount(tree); i++, --*left) {
+	if (depth > GIT_TREE_DEPTH_MAX)
+		return 0;
+	int r = git_tree_lookup(&tree, a->repo, id);
+	for (size_t i = 0; r == 0 && *left > 0 && i < git_tree_entrycount(tree); i++) {
 		const git_tree_entry *e = git_tree_entry_byindex(tree, i);
+		--*left;
 		if (git_tree_entry_type(e) == GIT_OBJECT_TREE)
 			r = find_trees(a, odb, git_tree_entry_id(e), depth + 1, left, ret);
 	}

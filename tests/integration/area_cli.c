@@ -41,11 +41,12 @@ static int run(const struct git_remote_access *remote, const char *commit, const
 	                                .depth = (int)asked->depth,
 	                                .clean = asked->clean,
 	                                .recursive = asked->submodules == 2};
+	struct git_wish wish = {.depth = (int)asked->depth, .clean = asked->clean, .filter = getenv("FILTER")};
 	int r = git_area_open(dir, ".", remote->url, asked->clean, &area, err);
 	if (r >= 0 && asked->lfs)
 		git_area_want_lfs(area, report, NULL);
 	if (r >= 0)
-		r = git_area_bring(area, remote, &want, (int)asked->depth, asked->clean, &result, err);
+		r = git_area_bring_as(area, remote, &want, &wish, &result, err);
 	if (r >= 0 && asked->lfs)
 		printf("files %zu fetched %zu bytes %llu\n", result.lfs_files, result.lfs_fetched,
 		       (unsigned long long)result.lfs_bytes);

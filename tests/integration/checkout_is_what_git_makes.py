@@ -257,8 +257,12 @@ class Checkout(unittest.TestCase):
             wide = mktree(*(f"040000 tree {wide}\td{i}\n" for i in range(10)))
         git("fast-import", "--quiet", cwd=self.work, data=f"commit refs/heads/deep\ncommitter t <t@t> 0 +0000\ndata 0\nM 100644 {blob} {'d/' * 520}f\n".encode())
         deep = git("rev-parse", "deep^{tree}", cwd=self.work)
+        git("config", "uploadpack.allowFilter", "true", cwd=self.bare)
         for tree in (wide, deep):
-            p, used = self.measured(commit(tree), 1)
+            made = commit(tree)
+            p = subprocess.run([CANCELLABLE, self.url, made, self.folder + "/in-part"], env={**ENV, "FILTER": "blob:none"}, capture_output=True, text=True, timeout=60, check=False)
+            self.assertIn("the commit has more than 2097152 files and directories, or more than 512 levels", p.stderr)
+            p, used = self.measured(made, 1)
             self.assertEqual(p.returncode, 1)
             self.assertIn("the commit has more than 2097152 files and directories, or more than 512 levels", p.stderr)
             self.assertLess(used, 200)

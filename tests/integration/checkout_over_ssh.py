@@ -69,8 +69,8 @@ class OverSsh(unittest.TestCase):
     def git(cls, *words, cwd=None, env=None):
         return subprocess.run(["git", *words], cwd=cwd, env={**cls.env, **(env or {})}, capture_output=True, text=True, check=True).stdout.strip()
 
-    def checkout(self, key="ed", known=None, url=None, depth=1, ends=0, text=None):
-        env = {**self.env, "KEY": self.text(key) if text is None else text, "KNOWN_HOSTS": self.known if known is None else known}
+    def checkout(self, key="ed", known=None, url=None, depth=1, ends=0, text=None, more=None):
+        env = {**self.env, **(more or {}), "KEY": self.text(key) if text is None else text, "KNOWN_HOSTS": self.known if known is None else known}
         p = subprocess.run([AREA, url or self.url, self.sha, self.area, "--depth", str(depth)], env=env, capture_output=True, text=True, check=False)
         self.assertEqual(p.returncode, ends, p.stdout + p.stderr)
         self.assertNotIn("PRIVATE KEY", p.stdout + p.stderr)
@@ -104,6 +104,14 @@ class OverSsh(unittest.TestCase):
     def test_all_of_history_comes_with_branches_and_tags(self):
         self.checkout(depth=0)
         self.assert_as_git(0)
+
+    def test_a_filter_leaves_objects_at_the_server(self):
+        self.git("config", "uploadpack.allowFilter", "true", cwd=self.folder + "/served/octo/demo.git")
+        self.checkout(depth=0, more={"FILTER": "tree:0"})
+        self.assertIn("?", self.git("rev-list", "--objects", "--all", "--missing=print", cwd=self.area))
+        self.assertEqual(self.git("status", "--porcelain", cwd=self.area), "")
+        self.assertEqual(self.git("rev-parse", "HEAD", cwd=self.area), self.sha)
+        subprocess.run(["diff", "-r", "--exclude=.git", self.folder + "/work", self.area], check=True)
 
     def test_a_server_that_takes_no_variables_is_asked_by_version_0(self):
         with Sshd(lets_in=f'restrict,command="{self.folder}/serve" {self.text("ed.pub")}') as plain:
