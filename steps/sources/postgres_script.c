@@ -160,15 +160,28 @@ const char *const postgres_script_prove = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP
 	"compare\n"
 	"drop_new\n";
 
-/* A renamed database lets nobody in by its former name, so the swap is one transaction; it waits some seconds for sessions to end. */
+/* A renamed database lets nobody in by its former name, so the swap is one transaction. The server waits some seconds in it for
+ * sessions to end, and holds back those that come meanwhile; those that came before its lock are ended beside it: their client
+ * may be one that closes none while another of its sessions is held back. They are known by the number that the database keeps
+ * under any name. */
 const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DROP_NEW CREATE_NEW DRESS_NEW REPLACED
-	"swap() { sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG
-	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'db', :'new') AND pid <> pg_backend_pid() AND backend_type = 'client backend';\n"
-	"BEGIN;\n"
+	"end_sessions() { sql -d \"$DAVIT_MAIN\" -v old=\"$old\" -v pause=\"$1\" >/dev/null <<'SQL'\n" ONLY_CATALOG
+	"SET client_min_messages = error;\n"
+	"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = :'old' AND backend_type = 'client backend';\n"
+	"SELECT pg_sleep(:pause);\n"
+	"SQL\n"
+	"}\n"
+	"rename() { sql -d \"$DAVIT_MAIN\" >/dev/null <<'SQL'\n" ONLY_CATALOG "BEGIN;\n"
 	"SELECT format('ALTER DATABASE %I RENAME TO %I', :'db', :'former') FROM pg_database WHERE datname = :'db' \\gexec\n"
 	"ALTER DATABASE :\"new\" RENAME TO :\"db\";\n"
 	"COMMIT;\n"
 	"SQL\n"
+	"}\n"
+	"swap() {\n"
+	"  end_sessions 0 || return\n"
+	"  rename & renaming=$!\n"
+	"  while kill -0 $renaming 2>/dev/null; do end_sessions 0.1 2>/dev/null || :; done\n"
+	"  wait $renaming\n"
 	"}\n"
 	"[ -z \"$(replaced)\" ] || exit 0\n"
 	"drop_new\n"
@@ -177,6 +190,10 @@ const char *const postgres_script_restore = BEGIN_SCRIPT FIND_CONTAINER COUNT DR
 	"pg pg_restore -w --exit-on-error ${DAVIT_NO_OWNER:+--no-owner --no-acl} -d \"$DAVIT_NEW\" <\"$d/dump\"\n"
 	"[ ! -e \"$d/counts\" ] || compare\n"
 	"sql -d \"$DAVIT_NEW\" -c ANALYZE\n"
+	"old=$(sql -d \"$DAVIT_MAIN\" <<'SQL'\n" ONLY_CATALOG
+	"SELECT coalesce((SELECT oid FROM pg_database WHERE datname = :'db'), 0);\n"
+	"SQL\n"
+	")\n"
 	"tries=5\n"
 	"until swap; do tries=$((tries - 1)); [ $tries -gt 0 ] || exit 1; done\n";
 

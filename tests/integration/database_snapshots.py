@@ -56,6 +56,20 @@ class Database(DatabaseCase):
         self.assert_exit(result, 1)
         self.assertEqual(self.content(), before)
 
+    def test_sessions_that_stay_and_come_back_once_ended_are_no_hindrance(self):
+        before = self.content()
+        come_back = f'while :; do "{self.server.bin}/psql" -Xq -c "SELECT pg_sleep(600)" {self.db}; done'
+        clients = subprocess.Popen(["sh", "-c", come_back], env=self.server.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.addCleanup(clients.wait)
+        self.addCleanup(os.killpg, clients.pid, signal.SIGKILL)
+        sleeping = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.db}' AND query LIKE '%pg_sleep(600)%'"
+        until(lambda: self.server.sql("postgres", sleeping) == "1", "the client's session")
+        between = 'case "$*" in *" -c "*) exec "$REAL" "$@";; esac; sed "s/^BEGIN;/SELECT pg_sleep(1); BEGIN;/" | "$REAL" "$@"'
+        step = self.snapshot(restore_on_rollback=True, programs=self.programs(psql=between))
+        result = self.deploy(step, self.sql(MIGRATION), FAIL)
+        self.assert_exit(result, 1)
+        self.assertEqual(self.content(), before)
+
     def test_over_ssh_it_is_the_same(self):
         before = self.content()
         with Sshd() as server:
