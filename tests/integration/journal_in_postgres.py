@@ -40,6 +40,9 @@ class InPostgres(Case):
     def test_it_keeps_to_what_every_journal_keeps_to(self):
         self.assertNotIn("SKIPPED", self.suite("test_store"))
 
+    def test_a_lock_that_another_machine_took_over_meanwhile_is_not_taken_back(self):
+        self.assertNotIn("SKIPPED", self.suite("test_engine_shared"))
+
     def test_it_keeps_plans_as_files_do_and_for_every_machine_of_it(self):
         self.assertEqual(self.suite("test_agent_review_plan").count("[  SKIPPED ] what_lies_there_is_sealed"), 2)
 

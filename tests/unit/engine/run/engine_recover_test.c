@@ -87,6 +87,32 @@ static void what_a_dead_process_left_is_undone_by_recover(void **state)
 	assert_int_equal(again.exit_status, 0);
 }
 
+/* Killed between the record of its end and the erasing of what it had sealed, which is that late where the journal may have said `open`. */
+static void what_is_refused_and_still_sealed_is_closed(void **state)
+{
+	(void)state;
+	_cleanup_(engine_result_done) struct engine_result result = {0};
+	const struct engine_recover_options r = {0};
+	const struct store_filter undecided = {.undecided = true};
+	_cleanup_json_ json_t *list = NULL, *none = NULL;
+	_cleanup_json_ json_t *refused = json_pack("{s:s, s:i}", "state", "refused", "exit_status", 2);
+	_cleanup_json_ json_t *d = deployment("rollback", steps_text);
+	make_old_world();
+	in_baseline = die;
+	die_deploying(d);
+	in_baseline = NULL;
+	assert_int_equal(store_deployment_list(store, &undecided, &list, NULL), 0);
+	const char *id = json_get_string(json_array_get(list, 0), "id");
+	assert_int_equal(store_deployment_set(store, id, refused, NULL), 0);
+	struct engine_options o = options();
+	assert_int_equal(engine_recover(&r, &o, &result, NULL), 0);
+	assert_int_equal(result.exit_status, 0);
+	assert_int_equal(store_deployment_list(store, &undecided, &none, NULL), 0);
+	assert_int_equal(json_array_size(none), 0);
+	assert_int_equal(deploy("rollback", &o, &result), 0);
+	assert_new_world();
+}
+
 static const char widget_steps[] =
 	"[{\"step\":\"widget\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}},{\"step\":\"gate\"}]";
 
@@ -323,9 +349,9 @@ static void a_decision_is_known_to_another_machine_although_the_first_target_was
 	json_object_set_new(json_object_get(d, "targets"), "there", json_here("{\"local\":{},\"base\":\"%D/there\"}"));
 	_cleanup_free_ char *base = in_dir("base");
 	write_file("a", "old a");
-	dies_in_clean = true;
+	in_clean = die;
 	die_deploying(d);
-	dies_in_clean = false;
+	in_clean = NULL;
 	assert_int_equal(fs_remove_tree(AT_FDCWD, base, NULL), 0);
 	lose_the_journal();
 	take_over(d, &result, NULL);
@@ -343,6 +369,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(recovery_knows_that_nobody_knew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_dead_process_left_is_undone_by_recover, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_refused_and_still_sealed_is_closed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_change_of_a_kind_that_nobody_knows_is_held_and_left_alone, set_up,
 	                                        tear_down),
 		cmocka_unit_test_setup_teardown(the_next_deployment_first_undoes_what_a_dead_one_left, set_up,

@@ -10,12 +10,13 @@
 extern char *dir; /* of one test */
 extern char *state_dir;
 extern struct store *store;
-extern bool show;                       /* what the engine reports, on standard error */
-extern bool gate_fails;                 /* of the new version */
-extern bool old_is_sick, dies_in_clean; /* the gate behind an undo fails; the step `cleaned` ends its process */
-extern int baseline_says;               /* of `slow-gate`: 0, or an error */
-extern int snapshot_undos;              /* how often `snapshot` was undone */
+extern bool show;          /* what the engine reports, on standard error */
+extern bool gate_fails;    /* of the new version */
+extern bool old_is_sick;   /* the gate behind an undo fails */
+extern int baseline_says;  /* of `slow-gate`: 0, or an error */
+extern int snapshot_undos; /* how often `snapshot` was undone */
 extern void (*in_gate)(void), (*in_baseline)(void), (*in_gate_again)(void);
+extern void (*in_clean)(void);  /* of the step `cleaned` */
 extern const char steps_text[]; /* from the old world to the new one */
 
 char *in_dir(const char *name);
