@@ -56,10 +56,12 @@ int git_area_follow_origin(struct git_area *a, const char *branch, const char *n
 int git_area_handle(const struct git_area *a, git_repository **ret);
 /* True if the directory holds nothing but .git. */
 bool git_area_is_empty(const struct git_area *a);
-/* Marks files written from here on as unfinished until git_area_checkout. They are removed by git_area_forget after a failure, or,
- * after a kill, when the area is opened again. */
+/* Marks files written from here on as unfinished until git_area_files_done. They are removed by git_area_forget_files after a failure,
+ * or, after a kill, when the area is opened again. */
 int git_area_begin_files(struct git_area *a, struct err *err);
 void git_area_forget_files(struct git_area *a);
+/* The work tree is that of HEAD. */
+void git_area_files_done(struct git_area *a);
 /* True if the configuration asks for conversions, whatever the attributes say. */
 bool git_area_converts(git_repository *repo);
 bool git_area_has_object(const struct git_area *a, const char *id);
