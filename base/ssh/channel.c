@@ -123,9 +123,7 @@ static size_t room(struct ssh_channel *c)
  * pacing. */
 static int wait_for_room(struct ssh_channel *c, struct wait *w, struct err *err)
 {
-	struct wait none = WAIT_INIT;
-	struct wait *own = w != NULL ? w : &none;
-	int64_t now = clock_mono_ms(), deadline = own->deadline_mono_ms;
+	int64_t now = clock_mono_ms();
 	if (c->full_since_ms == 0)
 		c->full_since_ms = now;
 	int64_t left = c->full_since_ms + NEAR_PATIENCE_MS - now;
@@ -133,15 +131,7 @@ static int wait_for_room(struct ssh_channel *c, struct wait *w, struct err *err)
 		c->s->near = false;
 		return 0;
 	}
-	/* Changed in place: a tick inside must see that it is not due again. */
-	own->deadline_mono_ms = wait_within(own, left).deadline_mono_ms;
-	int r = ssh_block(c->s, own, err);
-	own->deadline_mono_ms = deadline;
-	if (r == ERR_TIMEOUT && (deadline == 0 || clock_mono_ms() < deadline)) {
-		err_clear(err);
-		r = 0;
-	}
-	return r;
+	return ssh_block_for(c->s, left, w, err);
 }
 
 int ssh_turn(struct ssh_channel *c, const void *data, size_t len, size_t *ret_sent, char *out, size_t out_size,

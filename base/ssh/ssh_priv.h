@@ -53,6 +53,8 @@ struct ssh_channel {
 
 /* Sends, then waits until something came (or a keepalive was due). 0; ERR_NETWORK marks the session broken. */
 int ssh_block(struct ssh *s, struct wait *w, struct err *err);
+/* The same for at most ms. w's deadline stays as it is, since a tick in it waits by it too. */
+int ssh_block_for(struct ssh *s, int64_t ms, struct wait *w, struct err *err);
 /* Sends what can be sent now. */
 int ssh_flush(struct ssh *s, struct err *err);
 /* From libssh2's last error: ERR_NETWORK for a lost connection (marks it broken), else ERR_PROTOCOL. */

@@ -177,6 +177,11 @@ static int keep_alive(struct ssh *s, struct err *err)
 
 int ssh_block(struct ssh *s, struct wait *w, struct err *err)
 {
+	return ssh_block_for(s, KEEPALIVE_MS, w, err);
+}
+
+int ssh_block_for(struct ssh *s, int64_t ms, struct wait *w, struct err *err)
+{
 	if (s->broken)
 		return lost(s, "closed before", err);
 	int64_t tick = w != NULL ? w->next_tick_mono_ms : 0;
@@ -196,7 +201,8 @@ int ssh_block(struct ssh *s, struct wait *w, struct err *err)
 	struct ssh *b = bottom(s);
 	short events = (short)(POLLIN | (b->out_start < b->out.len ? POLLOUT : 0));
 	int64_t left = wait_left_ms(w);
-	struct wait slice = wait_within(w, left < 0 ? KEEPALIVE_MS : MIN(left, (int64_t)KEEPALIVE_MS));
+	ms = MIN(ms, (int64_t)KEEPALIVE_MS);
+	struct wait slice = wait_within(w, left < 0 ? ms : MIN(left, ms));
 	slice.tick = NULL;
 	r = wait_fd(&slice, net_fd(b->conn), events, err);
 	if (r == ERR_TIMEOUT) {

@@ -68,6 +68,8 @@ struct attempt {
 	struct wait w;
 	struct err err;
 	char line[4096];
+	int ticks;
+	int64_t least_left_ms;
 };
 
 static void attempt_done(struct attempt *t)
@@ -795,6 +797,34 @@ static void a_cancelled_command_ends_at_once_and_the_session_goes_on(void **stat
 	assert_int_equal(run(&t, "echo on", "", out, sizeof(out)), 0);
 }
 
+static int note_time_left(void *context, struct err *err)
+{
+	struct attempt *t = context;
+	int64_t left = t->w.deadline_mono_ms - clock_mono_ms();
+	t->least_left_ms = t->ticks++ == 0 ? left : MIN(t->least_left_ms, left);
+	(void)err;
+	return 0;
+}
+
+static void a_tick_in_an_upload_that_nobody_reads_has_the_time_of_the_whole(void **state)
+{
+	(void)state;
+	TRY(t);
+	assert_int_equal(go(&t), 0);
+	enum { SIZE = 4 << 20, WHOLE_MS = 120000 };
+	_cleanup_free_ char *data = xcalloc(1, SIZE);
+	_cleanup_(str_done) struct str out = STR_INIT(100);
+	int status = -1;
+	t.w.tick = note_time_left;
+	t.w.tick_ms = 10;
+	t.w.context = &t;
+	t.w.deadline_mono_ms = clock_mono_ms() + WHOLE_MS;
+	assert_int_equal(ssh_run(t.s, "sleep 1; wc -c", data, SIZE, 100, &t.w, &out, NULL, &status, &t.err), 0);
+	assert_string_equal(str_peek(&out), "4194304\n");
+	assert_true(t.ticks > 2);
+	assert_true(t.least_left_ms > WHOLE_MS / 2);
+}
+
 static void a_server_that_allows_one_session_is_asked_again_when_the_last_one_is_ending(void **state)
 {
 	(void)state;
@@ -852,6 +882,7 @@ int main(void)
 		cmocka_unit_test(an_account_that_gives_sftp_only_is_told_from_others),
 		cmocka_unit_test(a_connection_killed_in_a_command_leaves_its_end_unknown),
 		cmocka_unit_test(a_cancelled_command_ends_at_once_and_the_session_goes_on),
+		cmocka_unit_test(a_tick_in_an_upload_that_nobody_reads_has_the_time_of_the_whole),
 		cmocka_unit_test(a_server_that_allows_one_session_is_asked_again_when_the_last_one_is_ending),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
