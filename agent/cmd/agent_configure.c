@@ -1,5 +1,6 @@
 /* `davit agent configure` and `remove`: missing values are asked for on a terminal, and are an error elsewhere or with
  * --unattended. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -65,12 +66,15 @@ static int need(struct agent_options *o, char **value, const char *question, con
 {
 	if (*value == NULL && can_ask(o))
 		*value = ask(question, secret);
-	if (*value != NULL)
+	if (*value != NULL && **value != '\0')
 		return 0;
 	err_set(err, ERR_INVALID, "--%s is missing", option);
+	_cleanup_free_ char *variable = xstrdup(option);
+	for (char *p = variable; *p != '\0'; p++)
+		*p = (char)toupper((unsigned char)*p);
 	return err_hint(err, ERR_INVALID,
 	                "give it as an option, as ACTIONS_RUNNER_INPUT_%s in the environment, or on a terminal",
-	                option);
+	                variable);
 }
 
 static char *host_name(void)
@@ -195,6 +199,9 @@ static int configure(struct agent_options *o, struct err *err)
 		r = ERR_INVALID;
 	if (r >= 0)
 		r = records_open(true, &store, err);
+	_cleanup_close_ int held = -1;
+	if (r >= 0)
+		r = records_hold(&store, &held, err);
 	_cleanup_free_ char *former = NULL;
 	if (r >= 0) {
 		r = records_find(&store, o->url, o->name, &former, err);
@@ -307,6 +314,9 @@ static int remove_one(struct agent_options *o, struct err *err)
 		r = mint_removal(h, &store, id, &reg, o, &w, err);
 	if (r >= 0 && !o->local && o->pat == NULL)
 		r = need(o, &o->token, "Removal token", "token", true, err);
+	_cleanup_close_ int held = -1;
+	if (r >= 0)
+		r = records_hold(&store, &held, err);
 	if (r >= 0 && !o->local) {
 		r = registration_remove(h, &reg, o->token, o->pat, &w, err);
 		if (r >= 0)
@@ -316,6 +326,8 @@ static int remove_one(struct agent_options *o, struct err *err)
 		r = records_delete(&store, id, err);
 	if (r >= 0)
 		printf("√ Removed the registration for %s\n", reg.url);
+	if (r >= 0 && o->local && records_holder(&store) > 0)
+		printf("  the running agent (process %d) serves it until it ends\n", (int)records_holder(&store));
 	registration_done(&reg);
 	records_done(&store);
 	return r;

@@ -31,6 +31,9 @@ void endpoint_refused(struct endpoint *e, enum endpoint_step step, const struct 
 /* A credential is kept for it, and it was forgotten while nobody listened: who takes a runner away that listens has decided so. */
 bool endpoint_can_renew(const struct endpoint *e);
 void endpoint_renew(struct endpoint *e);
+/* The service does not know this runner. True: since `configure --replace` has just made it anew, or is about to, which is looked at in a
+ * moment, at the given step: it goes on. */
+bool endpoint_is_made_anew(struct endpoint *e, enum endpoint_step step);
 
 /* ---- poll.c */
 void endpoint_poll(struct endpoint *e);

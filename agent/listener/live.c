@@ -51,9 +51,9 @@ static json_t *describe_endpoint(const struct endpoint *e)
 		json_object_set_new(answer, "status", json_integer(e->last_status));
 	}
 	return json_pack("{s:s, s:b, s:o, s:o, s:i, s:I, s:I, s:b}", "step", step_name(e), "session",
-	                 e->session != NULL, "last_poll", time_or_null(e->answered_wall_ms), "last_answer", answer,
-	                 "jobs", e->jobs, "refused", (json_int_t)e->refused, "area_bytes", (json_int_t)e->area_bytes,
-	                 "full", e->full);
+	                 e->session != NULL && e->step != STEP_ENDED, "last_poll", time_or_null(e->answered_wall_ms),
+	                 "last_answer", answer, "jobs", e->jobs, "refused", (json_int_t)e->refused, "area_bytes",
+	                 (json_int_t)e->area_bytes, "full", e->full);
 }
 
 /* The worker's word, in a directory of its user's. */

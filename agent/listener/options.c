@@ -335,6 +335,17 @@ int agent_options_labels(const char *text, struct strv *ret, struct err *err)
 	return 0;
 }
 
+/* It is shown on terminals, in journals and on the service's pages. */
+static bool is_seen(const char *text)
+{
+	size_t len = text != NULL ? strlen(text) : 0;
+	unsigned code;
+	for (size_t i = 0; i < len; i++)
+		if (str_unseen(text + i, len - i, &code) > 0)
+			return false;
+	return true;
+}
+
 static int check(struct agent_options *o, struct err *err)
 {
 	if (o->on_failure != NULL && strcmp(o->on_failure, "rollback") != 0 && strcmp(o->on_failure, "hold") != 0)
@@ -376,6 +387,11 @@ static int check(struct agent_options *o, struct err *err)
 	}
 	if (o->name != NULL && (*o->name == '\0' || strlen(o->name) > 64))
 		return err_set(err, ERR_INVALID, "--name has 1 to 64 characters");
+	if (!is_seen(o->name) || !is_seen(o->labels_text) || !is_seen(o->group))
+		return err_set(err, ERR_INVALID, "--%s holds characters that are not seen, such as a line's end",
+		               !is_seen(o->name)          ? "name"
+		               : !is_seen(o->labels_text) ? "labels"
+		                                          : "runnergroup");
 	if (o->labels_text != NULL) {
 		int r = agent_options_labels(o->labels_text, &o->labels, err);
 		if (r < 0)

@@ -268,6 +268,8 @@ static bool poll_ended(struct endpoint *e, const struct http_response *response,
 		endpoint_refused(e, STEP_POLL, err);
 		return true;
 	case QUEUE_RUNNER_GONE:
+		if (endpoint_is_made_anew(e, STEP_POLL))
+			return true;
 		log_warning("listen", "%s: the runner '%s' was deleted on the server", endpoint_place(e), e->reg.name);
 		e->forget = e->keep_session = true;
 		endpoint_close(e);

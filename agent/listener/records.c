@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <strings.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/service/urls.h"
@@ -126,6 +128,19 @@ int records_list(const struct records *s, struct strv *ret, struct err *err)
 	return 0;
 }
 
+static int64_t written_ns(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec : 0;
+}
+
+bool records_changed(const struct records *s, const char *id, const struct registration *since)
+{
+	_cleanup_free_ char *path = path_of(s, id, "registration.json");
+	int64_t now_ns = written_ns(path);
+	return now_ns != 0 && now_ns != since->kept_ns;
+}
+
 /* A registration that cannot be read can neither be used nor removed by davit. */
 static int broken(const struct records *s, const char *id, int code, struct err *err)
 {
@@ -142,11 +157,14 @@ int records_load(const struct records *s, const char *id, struct registration *r
 	_cleanup_free_ char *path = path_of(s, id, "registration.json");
 	_cleanup_(str_done) struct str text = STR_INIT(RECORD_MAX);
 	_cleanup_json_ json_t *record = NULL;
+	int64_t kept_ns = written_ns(path);
 	int r = fs_read(AT_FDCWD, path, RECORD_MAX, &text, err);
 	if (r >= 0)
 		r = json_parse(str_peek(&text), text.len, RECORD_MAX, &record, err);
 	if (r >= 0)
 		r = registration_from_json(record, ret, err);
+	if (r >= 0)
+		ret->kept_ns = kept_ns;
 	if (r >= 0 && ret->url == NULL) {
 		registration_done(ret);
 		r = err_set(err, ERR_INVALID, "the registration lacks 'url'");
@@ -321,6 +339,31 @@ json_t *records_read_running(const struct records *s)
 {
 	_cleanup_free_ char *path = fs_join(s->dir, "running.json");
 	return read_object(path, RUNNING_MAX);
+}
+
+static int hold(const struct records *s, int how, int *ret_fd)
+{
+	_cleanup_free_ char *path = fs_join(s->dir, "registrations");
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (flock(fd, how) < 0)
+		if (errno != EINTR)
+			return -errno;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int records_hold(const struct records *s, int *ret_fd, struct err *err)
+{
+	int r = hold(s, LOCK_EX, ret_fd);
+	return r < 0 ? err_errno(err, -r, "lock the registrations in %s", s->dir) : 0;
+}
+
+bool records_are_held(const struct records *s)
+{
+	_cleanup_close_ int fd = -1;
+	return hold(s, LOCK_SH | LOCK_NB, &fd) == -EWOULDBLOCK;
 }
 
 static pid_t read_holder(int fd)

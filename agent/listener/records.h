@@ -40,6 +40,12 @@ int records_save(const struct records *s, const char *id, const struct registrat
 int records_save_credential(const struct records *s, const char *id, const struct credential *c, struct err *err);
 /* ret: CREDENTIAL_INIT. ERR_NOT_FOUND: none is kept. */
 int records_load_credential(const struct records *s, const char *id, struct credential *ret, struct err *err);
+/* Its record was written anew since that one was read. */
+bool records_changed(const struct records *s, const char *id, const struct registration *since);
+/* Of who configures or removes a registration, from before the service hears of it until it is kept or gone here; one at a time, the next one
+ * waits. The descriptor keeps it. */
+int records_hold(const struct records *s, int *ret_fd, struct err *err);
+bool records_are_held(const struct records *s);
 /* The credential goes first. */
 int records_delete(const struct records *s, const char *id, struct err *err);
 bool records_has(const struct records *s, const char *id);

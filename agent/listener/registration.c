@@ -116,6 +116,9 @@ void endpoint_end(struct endpoint *e, int exit_code)
 	endpoint_write_state(e, "stopped", NULL);
 	if (e->forget && e->id != NULL && e->listener->store != NULL) {
 		struct err err = ERR_INIT;
+		/* Another registration may lie there by now, which the next start serves. */
+		if (records_changed(e->listener->store, e->id, &e->reg))
+			return;
 		if (records_delete(e->listener->store, e->id, &err) < 0)
 			log_err(&err);
 		else
@@ -229,6 +232,8 @@ static bool delete_lost_session(struct endpoint *e)
 static void session_refused(struct endpoint *e, enum queue_error why, const struct http_response *response,
                             struct err *err)
 {
+	if (why == QUEUE_RUNNER_GONE && endpoint_is_made_anew(e, STEP_SESSION))
+		return;
 	if (why == QUEUE_RUNNER_GONE && endpoint_can_renew(e)) {
 		endpoint_enter(e, STEP_RENEW);
 		return;

@@ -7,7 +7,7 @@
 #include "base/core/clock.h"
 #include "base/core/log.h"
 
-enum { REAP_MS = 5000, FIRST_PAUSE_MS = 60 * 1000, LAST_PAUSE_MS = 60 * 60 * 1000 };
+enum { REAP_MS = 5000, CONFIGURED_MS = 1000, FIRST_PAUSE_MS = 60 * 1000, LAST_PAUSE_MS = 60 * 60 * 1000 };
 
 bool endpoint_can_renew(const struct endpoint *e)
 {
@@ -52,11 +52,13 @@ static int reload(struct endpoint *e, struct err *err)
 		return r;
 	free(reg.worker_user);
 	reg.worker_user = TAKE(e->reg.worker_user);
+	registration_overlay(&reg, NULL, e->listener->options.native);
 	registration_done(&e->reg);
 	e->reg = reg;
 	queue_free(e->queue);
 	e->queue = queue_new(&e->reg);
 	free(TAKE(e->left_session));
+	free(TAKE(e->area));
 	endpoint_drop_token(e);
 	return 0;
 }
@@ -85,4 +87,53 @@ void endpoint_renewed(struct endpoint *e)
 	e->renewals = 0;
 	listener_say("√ Registered %s again", endpoint_place(e));
 	endpoint_enter(e, STEP_SESSION);
+}
+
+static bool is_equal(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* 1: what was decided at the start about its jobs still counts. */
+static int is_served_as_before(const struct endpoint *e, struct err *err)
+{
+	const struct listener_options *options = &e->listener->options;
+	struct registration reg = {0};
+	int r = records_load(e->listener->store, e->id, &reg, err);
+	registration_overlay(&reg, options->worker_user, options->native);
+	if (r >= 0)
+		r = is_equal(reg.worker_user, e->reg.worker_user) && is_equal(reg.isolation, e->reg.isolation);
+	registration_done(&reg);
+	return r;
+}
+
+bool endpoint_is_made_anew(struct endpoint *e, enum endpoint_step step)
+{
+	const struct records *store = e->listener->store;
+	struct err err = ERR_INIT;
+	if (e->id == NULL || store == NULL || e->closing)
+		return false;
+	if (records_are_held(store)) {
+		endpoint_wait_then(e, step, registration_pace(CONFIGURED_MS));
+		return true;
+	}
+	if (!records_changed(store, e->id, &e->reg))
+		return false;
+	int r = is_served_as_before(e, &err);
+	if (r > 0)
+		r = reload(e, &err);
+	else if (r == 0)
+		r = err_set(&err, ERR_REFUSED,
+		            "%s was configured anew, with another user or isolation of its jobs: that counts "
+		            "from the agent's next start on",
+		            endpoint_place(e));
+	if (r < 0) {
+		log_err(&err);
+		e->exit_code = LISTEN_RETRY;
+		return false;
+	}
+	free(TAKE(e->session));
+	listener_say("√ %s was configured anew; its new registration is served from here on", endpoint_place(e));
+	endpoint_enter(e, STEP_SESSION);
+	return true;
 }

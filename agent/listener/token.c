@@ -91,6 +91,8 @@ static void token_done(void *context, int result, struct http_response *response
 			endpoint_close(e);
 			return;
 		}
+		if (endpoint_is_made_anew(e, e->after))
+			return;
 		if (endpoint_can_renew(e))
 			endpoint_enter(e, STEP_RENEW);
 		else

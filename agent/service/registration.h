@@ -29,6 +29,7 @@ struct registration {
 	char *actions;    /* which actions may run (agent/actions/policy.h); NULL: all */
 	char *credential; /* "app", "token": kept to register again (records.h); NULL: none */
 	char *node;       /* the program that runs JavaScript actions; NULL: that of PATH */
+	int64_t kept_ns;  /* when its record was written; 0: it is not kept */
 };
 void registration_done(struct registration *r);
 /* What `agent run` was told in place of what is kept; NULL: nothing. */

@@ -63,6 +63,36 @@ def test_a_name_that_is_taken_needs_replace():
         assert len(c.forge.runners()) == 1
 
 
+def test_a_registration_is_made_anew_beside_the_agent_that_serves_it():
+    with Case(("acme/widgets", "acme/gears"), options=("--poll", "300ms")) as c:
+        agent = c.agent
+        agent.configure(c.forge)
+        agent.start().listening()
+        c.forge.wait_online("box")
+        # The service has forgotten the former one long before the new one is kept here.
+        c.forge.fault("runners/register", delay_ms=1000)
+        agent.configure(c.forge, "acme/widgets", "--replace", "--labels", "anew")
+        agent.says("its new registration is served from here on")
+        agent.configure(c.forge, "acme/gears")
+        (later, served) = agent.state()["registrations"]
+        assert served["labels"][-1] == "anew" and served["session"] and served["step"] != "stopped", served
+        assert later["state"] == "stopped" and "once it is started again" in later["text"], later
+        sha = c.forge.push()
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
+        done = agent.davit("remove", "--local", "--url", f"{c.forge.url}/acme/widgets")
+        assert f"the running agent (process {agent.process.pid}) serves it until it ends" in done.stdout, done
+        assert agent.stop() == 0
+
+
+def test_what_would_steer_a_terminal_is_no_name():
+    with Case() as c:
+        for words in (("--name", "b\x1b[31mox"), ("--name", "two\nlines"), ("--labels", "web,a\u202eb")):
+            done = c.agent.davit("configure", "--unattended", "--url", f"{c.forge.url}/acme/widgets", "--token", "x", *words, check=False)
+            assert done.returncode == 1 and f"{words[0]} holds characters that are not seen" in done.stderr, done
+        done = c.agent.davit("configure", "--unattended", "--url", f"{c.forge.url}/acme/widgets", "--token", "", check=False)
+        assert done.returncode == 1 and "ACTIONS_RUNNER_INPUT_TOKEN" in done.stderr, done
+
+
 def test_remove_ends_the_registration_here_and_there():
     with Case(("acme/widgets", "acme/gears")) as c:
         c.agent.configure(c.forge)

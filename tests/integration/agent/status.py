@@ -14,7 +14,7 @@ REPO = "acme/widgets"
 WAITS = """on: push
 jobs:
   build:
-    name: "build \\x1b[31m<b>"
+    name: "build \\x1b[31m<b>\\n<3>2026-01-01 00:00:00Z: a line of its own"
     runs-on: self-hosted
     steps:
       - run: echo one
@@ -65,6 +65,8 @@ def test_a_running_job_is_told_with_its_step_and_lease():
         c.forge.ended(sha)
         until("no job any more", lambda: c.agent.state()["jobs"] == [])
         assert c.agent.stop() == 0
+        log = c.agent.text()
+        assert "Running job: build" in log and "\x1b" not in log and all(line.startswith("2") for line in log.splitlines()), log
 
 
 def test_status_says_how_each_registration_is_heard_and_what_was_refused():
