@@ -303,7 +303,7 @@ static void lease_lost(struct lease *j, const char *why)
 /* A pause that the service asks for, but none that the lease would not outlast. */
 static int64_t renewal_pause(const struct lease *j, int64_t own_ms, const struct http_response *response)
 {
-	int64_t left = j->locked_until_ms - clock_wall_ms() - RENEW_TIMEOUT_MS;
+	int64_t left = j->locked_until_ms - clock_mono_ms() - RENEW_TIMEOUT_MS;
 	int64_t asked = listener_pause_asked(own_ms, response);
 	asked = MIN(asked, left);
 	return MAX(own_ms, asked);
@@ -331,7 +331,7 @@ static void renewal_failed(struct lease *j, const struct http_response *response
 		first_renewal_failed(j, response);
 		return;
 	}
-	if (clock_wall_ms() > j->locked_until_ms + registration_pace(LEASE_GRACE_MS)) {
+	if (clock_mono_ms() > j->locked_until_ms + registration_pace(LEASE_GRACE_MS)) {
 		lease_lost(j, "it could not be renewed in time");
 		return;
 	}
@@ -367,14 +367,14 @@ static void renew_done(void *context, int result, struct http_response *response
 {
 	struct lease *j = context;
 	struct err err = ERR_INIT;
+	int64_t until_ms = 0;
 	int r = call_result(result, response, failure, "renew the lease", &err);
 	if (r >= 0)
-		r = runservice_read_renewal(response, &j->locked_until_ms, &err);
+		r = runservice_read_renewal(response, &until_ms, &err);
 	if (r >= 0) {
-		/* By this machine's clock, which may be another time than the service's. */
+		/* By the service's clock, which may be another time than this machine's. */
 		int64_t theirs = http_date_ms(response);
-		if (theirs >= 0)
-			j->locked_until_ms -= theirs - clock_wall_ms();
+		j->locked_until_ms = clock_mono_ms() + until_ms - (theirs >= 0 ? theirs : clock_wall_ms());
 		j->renew_failures = 0;
 		j->renewed_token = false;
 		j->renew_due_ms = clock_mono_ms() + registration_pace(RENEW_MS);

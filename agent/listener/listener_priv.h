@@ -155,7 +155,7 @@ struct lease {
 	struct proc worker;
 	int pidfd;
 	char tracking_id[48];
-	int64_t locked_until_ms; /* wall */
+	int64_t locked_until_ms; /* monotonic: somebody may set the clock meanwhile; 0: no lease yet */
 	int64_t renew_due_ms;    /* 0: none */
 	int renew_failures;
 	char *user;            /* the worker's; NULL: ours */

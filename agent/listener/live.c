@@ -73,6 +73,12 @@ static json_t *read_step(const struct lease *j)
 	                 text_or_null(name));
 }
 
+static json_t *lease_end(const struct lease *j)
+{
+	return j->locked_until_ms == 0 ? json_null()
+	                               : time_or_null(clock_wall_ms() + j->locked_until_ms - clock_mono_ms());
+}
+
 static json_t *describe_job(const struct lease *j)
 {
 	json_t *job = json_object();
@@ -82,7 +88,7 @@ static json_t *describe_job(const struct lease *j)
 	json_object_set_new(job, "registration", text_or_null(j->endpoint != NULL ? j->endpoint->id : NULL));
 	json_object_set_new(job, "phase", json_string(phase_name(j->phase)));
 	json_object_set_new(job, "began", time_or_null(j->began_wall_ms));
-	json_object_set_new(job, "lease_until", time_or_null(j->locked_until_ms));
+	json_object_set_new(job, "lease_until", lease_end(j));
 	json_object_set_new(job, "cancelled", json_boolean(j->cancelled));
 	json_object_set_new(job, "step", read_step(j));
 	return job;

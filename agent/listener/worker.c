@@ -307,7 +307,7 @@ void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renew
 	j->report = json_incref(json_object_get(record, "report"));
 	j->acquired = true;
 	/* Until the service says otherwise the lease is as good as new: the first renewal tells. */
-	j->locked_until_ms = clock_wall_ms();
+	j->locked_until_ms = clock_mono_ms();
 	j->renew_due_ms = clock_mono_ms();
 	if (json_get_string(record, "conclusion") != NULL) {
 		/* Its end comes first: only where that fails the lease is needed. */

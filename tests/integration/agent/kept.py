@@ -7,6 +7,7 @@ import stat
 import subprocess
 
 from harness import DAVIT, HELLO, Case, run, until
+from servers import faketime
 
 GONE = '{"source":"actions-run-service","statusCode":404,"errorMessage":"no such job"}'
 OUTPUTS = """on: push
@@ -300,6 +301,21 @@ def test_a_result_that_is_refused_is_not_sent_again_and_again():
         assert len(completions(c)) == seen + 2, "what has no outputs is tried twice"
         assert not unsent(c)
         assert agent.stop() == 0
+
+
+def test_a_clock_that_is_wrong_drops_no_result():
+    why = faketime.why_not()
+    if why:
+        print(f"skipped: {why}")
+        return
+    with Case() as c:
+        sha = kept(c)
+        assert c.agent.stop() == 0
+        c.forge.no_faults()
+        c.agent.start(**faketime.environment(2 * 24 * 3600)).listening(count=2)
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"], "by a clock that is two days ahead"
+        until("the file is gone", lambda: not unsent(c))
+        assert c.agent.stop() == 0
 
 
 def test_what_is_damaged_or_too_old_goes_and_nothing_else_is_touched():

@@ -201,6 +201,33 @@ def test_a_clock_that_is_ten_minutes_off_keeps_nobody_from_working():
             assert c.agent.stop() == 0
 
 
+def test_a_clock_that_is_set_while_a_job_runs_costs_it_no_lease():
+    why = faketime.why_not()
+    if why:
+        print(f"skipped: {why}")
+        return
+    with Case(options=("--poll", "300ms")) as c:
+        clock, go = c.root / "clock", c.root / "go"
+        clock.write_text("+0\n")
+        fake = {**faketime.environment(1), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+        del fake["FAKETIME"]
+        c.agent.configure(c.forge)
+        c.agent.start(**fake).listening()
+        for seconds in (86400, -86400):
+            go.unlink(missing_ok=True)
+            sha = c.forge.push(JOB.replace("echo", f"until [ -e {go} ]; do read -rt 0.05 <> <(:) || true; done; echo"))
+            c.forge.begun(sha)
+            until("a renewal", lambda: [r["status"] for r in c.forge.seen("renewjob")][-2:] == [200, 200])
+            # The service is not well for a moment, right behind the jump.
+            c.forge.fault("renewjob", method="POST", times=2, status=503)
+            clock.write_text(f"{seconds:+d}\n")
+            until("renewals again", lambda: [r["status"] for r in c.forge.seen("renewjob")][-3:] == [503, 503, 200])
+            go.touch()
+            assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"], seconds
+        assert "is lost" not in c.agent.text()
+        assert c.agent.stop() == 0
+
+
 if __name__ == "__main__":
     os.environ.pop("DAVIT_STATE", None)
     run(__name__)
