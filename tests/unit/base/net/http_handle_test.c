@@ -6,6 +6,10 @@
 #include "base/net/http.h"
 #include "harness/server.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 static struct server server;
 
 static int start_server(void **state)
@@ -136,6 +140,64 @@ static void an_answer_comes_on_a_connection_in_the_place_of_one_that_ended(void 
 	}
 }
 
+/* The connection to the server: the descriptor of it that is highest. */
+static int connection(void)
+{
+	int found = -1;
+	for (int fd = 3; fd < 256; fd++) {
+		struct sockaddr_in peer = {0};
+		socklen_t size = sizeof(peer);
+		if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+		    ntohs(peer.sin_port) == server_port(&server))
+			found = fd;
+	}
+	return found;
+}
+
+static int note(void *context, const void *data, size_t len, struct err *err)
+{
+	(void)data;
+	(void)len;
+	(void)err;
+	*(bool *)context = true;
+	return 0;
+}
+
+static void never(void *context, int result, struct http_response *response, const struct err *err)
+{
+	(void)context;
+	(void)result;
+	(void)response;
+	(void)err;
+	fail();
+}
+
+/* As where a process that is being started still has it: the kernel goes on telling of what nobody forgot, and each wait ends at once. */
+static void a_connection_that_is_closed_here_and_open_elsewhere_wakes_nobody(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	_cleanup_free_ char *stall = xasprintf("http://127.0.0.1:%d/stall/100", server_port(&server)),
+			    *hang = xasprintf("http://127.0.0.1:%d/hang", server_port(&server));
+	bool came = false;
+	int steps = 0;
+	struct http_transfer *t = http_start(h, &(struct http_request){.url = stall, .on_body = note, .context = &came},
+	                                     never, NULL, NULL);
+	assert_non_null(t);
+	for (int64_t end = clock_mono_ms() + 20000; !came && clock_mono_ms() < end;)
+		assert_int_equal(http_step(h, NULL, 0, 1000, NULL), 0);
+	assert_true(came);
+	int elsewhere = dup(connection());
+	assert_true(elsewhere >= 0);
+	http_cancel(t);
+	assert_int_equal(shutdown(elsewhere, SHUT_RDWR), 0);
+	assert_non_null(http_start(h, &(struct http_request){.url = hang}, never, NULL, NULL));
+	for (int64_t end = clock_mono_ms() + 300; clock_mono_ms() < end; steps++)
+		assert_int_equal(http_step(h, NULL, 0, end - clock_mono_ms(), NULL), 0);
+	assert_in_range(steps, 1, 12);
+	close(elsewhere);
+}
+
 struct polls {
 	int left, done;
 	struct http *h;
@@ -175,6 +237,7 @@ int main(void)
 		cmocka_unit_test(a_request_has_the_limits_that_are_its_own),
 		cmocka_unit_test(a_name_of_the_program_is_that_of_the_next_request),
 		cmocka_unit_test(an_answer_comes_on_a_connection_in_the_place_of_one_that_ended),
+		cmocka_unit_test(a_connection_that_is_closed_here_and_open_elsewhere_wakes_nobody),
 		cmocka_unit_test(polls_that_begin_at_the_end_of_others_all_get_their_answers),
 	};
 	return cmocka_run_group_tests(tests, start_server, stop_server);

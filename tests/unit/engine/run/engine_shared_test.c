@@ -79,7 +79,8 @@ static void another_machine_takes_it_over(void)
 	write_file(lock_name, text);
 }
 
-static const char cleaned_steps[] = "[{\"step\":\"cleaned\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}},{\"step\":\"gate\"}]";
+static const char cleaned_steps[] =
+	"[{\"step\":\"cleaned\",\"input\":{\"files\":{\"%D/a\":\"new a\"}}},{\"step\":\"gate\"}]";
 
 static void a_lock_that_another_machine_took_over_meanwhile_is_not_taken_back(void **state)
 {
