@@ -319,7 +319,9 @@ static int remove_one(struct agent_options *o, struct err *err)
 		r = records_hold(&store, &held, err);
 	if (r >= 0 && !o->local) {
 		r = registration_remove(h, &reg, o->token, o->pat, &w, err);
-		if (r >= 0)
+		if (r > 0)
+			printf("  %s has no runner of that name any more\n", reg.url);
+		else if (r == 0)
 			printf("√ Runner removed successfully\n");
 	}
 	if (r >= 0)

@@ -589,5 +589,5 @@ int registration_remove(struct http *h, const struct registration *r, const char
 	if (code >= 0)
 		code = rest.type->remove(&rest, &u, r, err);
 	rest_done(&rest, exchanged);
-	return code < 0 ? err_wrap(err, code, "remove the runner '%s' from %s", r->name, u.url) : 0;
+	return code < 0 ? err_wrap(err, code, "remove the runner '%s' from %s", r->name, u.url) : code;
 }

@@ -52,7 +52,8 @@ struct registration_request {
  * ERR_EXISTS: the name is taken and replace was not requested. */
 int registration_add(struct http *h, const struct registration_request *request, struct wait *w,
                      struct registration *ret, struct err *err);
-/* Takes the runner out of GitHub's list. token NULL: obtained by pat. ERR_NOT_FOUND: it was not listed. */
+/* Takes the runner out of GitHub's list. token NULL: obtained by pat. 1: the list was read, and nobody of that name is in it. ERR_NOT_FOUND: the
+ * service does not know the runner, or not the token. */
 int registration_remove(struct http *h, const struct registration *r, const char *token, const char *pat,
                         struct wait *w, struct err *err);
 

@@ -27,6 +27,7 @@ struct registration_type {
 	/* existing: to be replaced; NULL: none. Fills in what the service gives. */
 	int (*add)(struct rest *rest, const struct registration_request *q, const struct github_url *u,
 	           const json_t *existing, struct registration *reg, struct err *err);
+	/* 1: there is none of that name. */
 	int (*remove)(struct rest *rest, const struct github_url *u, const struct registration *reg, struct err *err);
 };
 extern const struct registration_type registration_v1;

@@ -181,12 +181,8 @@ static void take_definition(struct v1_locations *l, const json_t *definition)
 	}
 }
 
-int v1_locations_read(const char *base, const char *data, size_t len, struct v1_locations **ret, struct err *err)
+int v1_locations_of(const char *base, const json_t *answer, struct v1_locations **ret, struct err *err)
 {
-	_cleanup_json_ json_t *answer = NULL;
-	int r = wire_parse_object(data, len, &answer, err);
-	if (r < 0)
-		return err_wrap(err, r, "connection data");
 	const json_t *definitions = wire_get(wire_get(answer, "locationServiceData"), "serviceDefinitions");
 	if (!json_is_array(definitions) || json_array_size(definitions) > DEFINITIONS_MAX)
 		return err_set(err, ERR_PROTOCOL, "the connection data of %.200s lists no resources", base);
@@ -196,6 +192,13 @@ int v1_locations_read(const char *base, const char *data, size_t len, struct v1_
 	json_array_foreach((json_t *)(uintptr_t)definitions, i, definition) take_definition(l, definition);
 	*ret = l;
 	return 0;
+}
+
+int v1_locations_read(const char *base, const char *data, size_t len, struct v1_locations **ret, struct err *err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	int r = wire_parse_object(data, len, &answer, err);
+	return r < 0 ? err_wrap(err, r, "connection data") : v1_locations_of(base, answer, ret, err);
 }
 
 int v1_locations_request(const struct v1_locations *l, enum v1_call call, const struct v1_value *values,

@@ -41,24 +41,10 @@ static int begin(struct rest *rest, const struct registration *reg, struct err *
 		return err_set(err, ERR_PROTOCOL,
 		               "the answer to the registration names no service, or has no token for it");
 	struct service_request q = {.url = NULL};
-	struct http_response response = {.status = 0};
-	int r = ERR_NETWORK;
+	_cleanup_json_ json_t *answer = NULL;
 	v1_locations_ask(reg->server_url, &q);
-	for (int try = 0; try < TRIES && r == ERR_NETWORK; try++) {
-		if (try > 0 && !registration_pause(rest, &response))
-			break;
-		http_response_done(&response);
-		err_clear(err);
-		r = service_request_perform(rest->http, &q, rest->management, rest->wait, &response, err);
-		if (r >= 0 && (response.status < 200 || response.status > 299))
-			r = wire_status_error(&response, "ask what the service has", err);
-	}
-	if (r >= 0)
-		r = v1_locations_read(reg->server_url, str_peek(&response.body), response.body.len, &rest->locations,
-		                      err);
-	http_response_done(&response);
-	service_request_done(&q);
-	return r;
+	int r = call(rest, &q, "ask what the service has", &answer, err);
+	return r < 0 ? r : v1_locations_of(reg->server_url, answer, &rest->locations, err);
 }
 
 static int groups(struct rest *rest, const struct github_url *u, json_t **ret, struct err *err)
@@ -207,10 +193,8 @@ static int remove_agent(struct rest *rest, const struct github_url *u, const str
 		r = begin(rest, &now, err);
 	if (r >= 0)
 		r = find(rest, u, reg->name, &agent, err);
-	if (r >= 0 && agent == NULL)
-		r = err_set(err, ERR_NOT_FOUND, "there is no runner of that name");
 	if (r >= 0)
-		r = delete_agent(rest, reg->id, err);
+		r = agent != NULL ? delete_agent(rest, reg->id, err) : 1;
 	registration_done(&now);
 	return r;
 }

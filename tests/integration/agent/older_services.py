@@ -169,9 +169,20 @@ def test_the_runner_is_found_replaced_and_removed():
         assert bad.returncode == 1 and "good for one hour" in bad.stderr, bad.stderr
         other.davit("remove", "--token", p.server.registration)
         assert p.server.agents == {}
-        gone = p.agent.davit("remove", "--token", p.server.registration, check=False)
-        assert gone.returncode == 1 and "no runner of that name" in gone.stderr, gone.stderr
-        p.agent.davit("remove", "--local")
+        # Without it there, only what is here is left to remove.
+        gone = p.agent.davit("remove", "--token", p.server.registration)
+        assert "has no runner of that name any more" in gone.stdout and p.agent.state()["registrations"] == [], gone.stdout
+        assert len(p.server.seen("agents", "DELETE")) == 1
+        p.server.calm()
+
+
+def test_answers_to_a_registration_that_are_cut_are_asked_for_again():
+    with Place(configured=False) as p:
+        for resource in ("connectionData", "pools", "agents"):
+            p.server.fault(resource, "GET", status=503)
+            p.server.fault(resource, "GET", status=200, body="half of it")
+        p.agent.configure(p.server)
+        assert len(p.server.agents) == 1 and [len(p.server.seen(r, "GET")) for r in ("connectionData", "pools", "agents")] == [3, 3, 3]
         p.server.calm()
 
 

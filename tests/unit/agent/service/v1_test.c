@@ -10,14 +10,16 @@
 #include "base/secret/base64.h"
 
 /* Of a service with these members beside path, minimum, maximum and released version. */
+static const char *resource_version = "2";
+
 static char *data_of(const char *identifier, const char *path, const char *min, const char *max, const char *released)
 {
 	return xasprintf(
 		"{\"LocationServiceData\":{\"serviceDefinitions\":[{\"serviceType\":\"distributedtask\",\"identifier\":\"%s\","
-		"\"displayName\":\"agents\",\"relativePath\":\"%s\",\"resourceVersion\":2,\"minVersion\":\"%s\","
+		"\"displayName\":\"agents\",\"relativePath\":\"%s\",\"resourceVersion\":%s,\"minVersion\":\"%s\","
 		"\"maxVersion\":\"%s\"%s%s%s}]}}",
-		identifier, path, min, max, released ? ",\"releasedVersion\":\"" : "", released ? released : "",
-		released ? "\"" : "");
+		identifier, path, resource_version, min, max, released ? ",\"releasedVersion\":\"" : "",
+		released ? released : "", released ? "\"" : "");
 }
 
 #define AGENTS "E298EF32-5878-4CAB-993C-043836571F42"
@@ -64,21 +66,25 @@ static void versions_are_negotiated_by_what_the_service_has(void **state)
 {
 	(void)state;
 	static const struct {
-		const char *min, *max, *released, *version;
+		const char *min, *max, *released, *resource, *version;
 	} rows[] = {
-		{"1.0", "7.1", "7.1", "6.0-preview.2"}, {"1.0", "7.1", "5.0", "6.0-preview.2"},
-		{"1.0", "12.0", NULL, "6.0-preview.2"}, {"1.0", "5.0", "5.0", "5.0"},
-		{"1.0", "5.0", "4.1", "5.0-preview"},
+		{"1.0", "7.1", "7.1", "2", "6.0-preview.2"}, {"1.0", "7.1", "5.0", "2", "6.0-preview.2"},
+		{"1.0", "12.0", NULL, "2", "6.0-preview.2"}, {"6.0", "6.0", "6.0", "7", "6.0-preview.2"},
+		{"1.0", "7.1", "7.1", "1", "6.0-preview.1"}, {"1.0", "7.1", "7.1", "0", "6.0-preview"},
+		{"1.0", "5.0", "5.0", "2", "5.0"},           {"1.0", "5.0", "4.1", "2", "5.0-preview"},
+		{"1.0", "5.0", NULL, "2", "5.0-preview"},    {"1.0", "5.0", "5.1", "2", "5.0"},
 	};
 	static const struct v1_value none[] = {{0}};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct service_request q = {.url = NULL};
+		resource_version = rows[i].resource;
 		assert_int_equal(ask("https://g", data_of(AGENTS, "a", rows[i].min, rows[i].max, rows[i].released),
 		                     none, NULL, &q, NULL),
 		                 0);
 		assert_string_equal(q.version, rows[i].version);
 		service_request_done(&q);
 	}
+	resource_version = "2";
 }
 
 static void what_a_service_does_not_list_is_not_guessed(void **state)
