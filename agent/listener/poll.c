@@ -197,7 +197,7 @@ static void poll_again(struct endpoint *e, bool had_message)
 		endpoint_wait_then(e, STEP_POLL, next - now);
 }
 
-/* Another session has another key; the message comes again with it. */
+/* Another session has another key; a message that could not be read comes again with it. */
 static void renew_session(struct endpoint *e)
 {
 	free(e->left_session);
@@ -273,6 +273,10 @@ static bool poll_ended(struct endpoint *e, const struct http_response *response,
 		log_warning("listen", "%s: the runner '%s' was deleted on the server", endpoint_place(e), e->reg.name);
 		e->forget = e->keep_session = true;
 		endpoint_close(e);
+		return true;
+	case QUEUE_POOL_GONE:
+		/* Whether that is for good the next session tells. */
+		renew_session(e);
 		return true;
 	case QUEUE_VERSION_TOO_OLD:
 		endpoint_version_refused(e, err);

@@ -246,6 +246,7 @@ static void session_refused(struct endpoint *e, enum queue_error why, const stru
 		endpoint_version_refused(e, err);
 		return;
 	case QUEUE_RUNNER_GONE:
+	case QUEUE_POOL_GONE:
 	case QUEUE_FORBIDDEN:
 		err_hint(err, ERR_AUTH,
 		         "the service does not allow this runner to listen; look at it in the settings of %s",

@@ -14,6 +14,7 @@ enum queue_error {
 	QUEUE_CONFLICT, /* a session is open already */
 	QUEUE_UNKNOWN,  /* a bare 404 */
 	QUEUE_RUNNER_GONE,
+	QUEUE_POOL_GONE, /* its group; a runner is not forgotten for that */
 	QUEUE_SESSION_EXPIRED,
 	QUEUE_VERSION_TOO_OLD,
 	QUEUE_DEPROVISIONED,

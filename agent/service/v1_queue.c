@@ -213,7 +213,7 @@ static enum queue_error error_of(const struct http_response *response)
 	} rows[] = {
 		{"TaskAgentSessionConflictException", QUEUE_CONFLICT},
 		{"TaskAgentNotFoundException", QUEUE_RUNNER_GONE},
-		{"TaskAgentPoolNotFoundException", QUEUE_RUNNER_GONE},
+		{"TaskAgentPoolNotFoundException", QUEUE_POOL_GONE},
 		{"TaskAgentSessionExpiredException", QUEUE_SESSION_EXPIRED},
 		{"TaskAgentAccessTokenExpiredException", QUEUE_DEPROVISIONED},
 	};

@@ -277,6 +277,35 @@ def test_what_no_retry_mends_ends_the_agent_and_says_why():
         assert p.agent.wait() == 0 and "was deleted on the server" in p.agent.text(), p.agent.text()
 
 
+def test_a_pool_that_is_gone_forgets_no_registration():
+    with Place() as p:
+        p.start()
+        p.server.fault("messages", "GET", status=404, error="TaskAgentPoolNotFoundException")
+        job = p.server.queue(Job(p.server, ["echo hello"]))
+        assert job.wait()["result"] == "succeeded"
+        p.server.fault("messages", "GET", status=404, error="TaskAgentPoolNotFoundException", times=9)
+        p.server.fault("sessions", "POST", status=404, error="TaskAgentPoolNotFoundException", times=9)
+        with p.server.condition:
+            p.server.only_session()["expired"] = True
+            p.server.condition.notify_all()
+        assert p.agent.wait() == 1 and "look at it in the settings" in p.agent.text(), p.agent.text()
+        assert len(p.agent.state()["registrations"]) == 1
+
+
+def test_a_token_that_was_revoked_ends_the_agent_and_forgets_nothing():
+    with Place() as p:
+        p.server.fault("sessions", "POST", status=403, error="TaskAgentAccessTokenExpiredException")
+        p.agent.start()
+        assert p.agent.wait() == 0, p.agent.text()
+        p.start()
+        p.server.fault("messages", "GET", status=403, error="TaskAgentAccessTokenExpiredException")
+        with p.server.condition:
+            p.server.only_session()["expired"] = True
+            p.server.condition.notify_all()
+        assert p.agent.wait() == 0, p.agent.text()
+        assert len(p.agent.state()["registrations"]) == 1
+
+
 def test_bursts_of_errors_and_connections_that_break_lose_no_job():
     with Place() as p:
         p.start()

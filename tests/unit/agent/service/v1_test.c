@@ -253,6 +253,8 @@ static void an_errors_class_decides_and_not_its_status(void **state)
 	         "{\"typeName\":\"Microsoft.TeamFoundation.DistributedTask.WebApi.TaskAgentNotFoundException, Microsoft.X\"}",
 	         QUEUE_RUNNER_GONE},
 		{403, "{\"typeKey\":\"TaskAgentSessionExpiredException\"}", QUEUE_SESSION_EXPIRED},
+		{404, "{\"typeKey\":\"TaskAgentPoolNotFoundException\"}", QUEUE_POOL_GONE},
+		{403, "{\"typeKey\":\"TaskAgentAccessTokenExpiredException\"}", QUEUE_DEPROVISIONED},
 		{403, "{\"typeKey\":\"AccessDeniedException\",\"errorCode\":1}", QUEUE_VERSION_TOO_OLD},
 		{403, "{\"typeKey\":\"AccessDeniedException\"}", QUEUE_FORBIDDEN},
 		{401, "{\"typeKey\":\"TaskAgentNotFoundException\"}", QUEUE_UNAUTHORIZED},
