@@ -66,10 +66,19 @@ class LargeFiles(unittest.TestCase):
         self.git("push", "-q", "-f", self.bare, "HEAD:refs/heads/main", cwd=self.work)
         return self.git("rev-parse", "HEAD", cwd=self.work)
 
-    def checkout(self, sha, lfs=True, token="secret-token", ends=0):
-        p = subprocess.run([AREA, self.url, sha, self.area, "--lfs", str(int(lfs))], env={**self.env, "TOKEN": token}, capture_output=True, text=True, check=False)
+    def checkout(self, sha, lfs=True, token="secret-token", ends=0, **wishes):
+        p = subprocess.run([AREA, self.url, sha, self.area, "--lfs", str(int(lfs))], env={**self.env, "TOKEN": token, **wishes}, capture_output=True, text=True, check=False)
         self.assertEqual(p.returncode, ends, p.stdout + p.stderr)
         return p.stdout + p.stderr
+
+    def only_git(self):
+        """A PATH without git-lfs."""
+        place = self.folder + "/path"
+        if not os.path.isdir(place):
+            os.makedirs(place)
+            for name in ("git", "sh"):
+                os.symlink(shutil.which(name), f"{place}/{name}")
+        return place
 
     def file(self, name):
         return read(os.path.join(self.area, name))
@@ -124,10 +133,7 @@ class LargeFiles(unittest.TestCase):
         self.content("b/c.bin", b"c")
         sha = self.commit()
         self.checkout(sha)
-        os.makedirs(self.folder + "/path")
-        for name in ("git", "sh"):
-            os.symlink(shutil.which(name), f"{self.folder}/path/{name}")
-        self.assertEqual(self.git("status", "--porcelain", cwd=self.area, env={"PATH": self.folder + "/path"}), "")
+        self.assertEqual(self.git("status", "--porcelain", cwd=self.area, env={"PATH": self.only_git()}), "")
         self.assertEqual((self.file("a.bin"), self.file("b/c.bin")), (b"a" * 5000, b"c"))
 
     def test_what_is_here_is_not_asked_for_and_what_is_wrong_is_brought_again(self):
@@ -158,6 +164,20 @@ class LargeFiles(unittest.TestCase):
         self.content("a.bin", b"z" * 7000)
         self.checkout(self.commit())
         self.assertEqual(self.file("a.bin"), b"z" * 7000)
+
+    def test_of_a_checkout_in_part_only_what_is_written_comes(self):
+        for name in ("a/a.bin", "docs/b.bin", "docs/deep/c.bin"):
+            self.content(name, name.encode() * 999)
+        sha = self.commit()
+        for how in ({}, {"FILTER": "blob:none"}):
+            with self.subTest(how=how):
+                shutil.rmtree(self.area, ignore_errors=True)
+                self.assertIn("files 2 fetched 2 ", self.checkout(sha, CONE="docs", **how))
+                self.assertEqual((self.file("docs/b.bin"), self.file("docs/deep/c.bin")), (b"docs/b.bin" * 999, b"docs/deep/c.bin" * 999))
+                self.assertFalse(os.path.exists(self.area + "/a"))
+                self.assertEqual(self.git("status", "--porcelain", cwd=self.area, env={"PATH": self.only_git()}), "")
+                self.assertIn("files 1 fetched 1 ", self.checkout(sha, **how))
+                self.assertEqual(self.file("a/a.bin"), b"a/a.bin" * 999)
 
     def test_the_token_stays_with_the_repository_s_server(self):
         other = Lfs()

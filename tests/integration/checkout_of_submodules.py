@@ -79,8 +79,8 @@ class Submodules(unittest.TestCase):
         self.top, self.lib, self.deep = (Repo(self.server, "owner/" + name) for name in ("top.git", "lib.git", "deep.git"))
         self.url = self.server.url + "/owner/top.git"
 
-    def bring(self, commit, recursive=True, depth=1, clean=True, area=None, check=True):
-        p = subprocess.run([AREA, self.url, commit, area or self.area, "--depth", str(depth), "--submodules", "2" if recursive else "1",
+    def bring(self, commit, recursive=True, depth=1, clean=True, area=None, url=None, check=True):
+        p = subprocess.run([AREA, url or self.url, commit, area or self.area, "--depth", str(depth), "--submodules", "2" if recursive else "1",
                             "--clean", "1" if clean else "0"], env=ENV, capture_output=True, text=True, timeout=120, check=False)
         if not check:
             return p
@@ -207,6 +207,27 @@ class Submodules(unittest.TestCase):
             self.assertEqual(os.listdir(outside), [])
             self.assertEqual(git("submodule", "status", cwd=self.area)[:40], at)
             self.assertEqual(git("status", "--porcelain", cwd=self.area), "")
+
+    def test_their_number_and_their_depth_have_bounds(self):
+        at = git("rev-parse", "HEAD", cwd=self.deep.work)
+        # Each commit has the one before as its submodule: the 16 levels that are taken, and one more.
+        deep, inner, commits = self.server.url + "/owner/deep.git", at, []
+        for _ in range(17):
+            inner = self.deep.commit({".gitmodules": modules(m=("m", "../deep.git"))}, {"m": inner})
+            commits.append(inner)
+        p = self.bring(commits[16], url=deep, check=False)
+        self.assertEqual(p.returncode, 2, p.stderr)
+        self.assertIn("more than 16 deep", p.stderr)
+        self.assertEqual(git("rev-parse", "HEAD", cwd=self.area + "/m" * 16), commits[0])
+        names = [f"s{i}" for i in range(2001)]
+        subprocess.run(["git", "update-index", "--index-info"], cwd=self.top.work, env=ENV, check=True, text=True, capture_output=True,
+                       input="".join(f"160000 {at}\t{name}\n" for name in names))
+        many = self.top.commit({".gitmodules": modules(**{name: (name, "../deep.git") for name in names})})
+        asked = len(self.server.requests)
+        p = self.bring(many, area=self.folder + "/many", check=False)
+        self.assertEqual(p.returncode, 2, p.stderr)
+        self.assertIn("more than 2000 submodules", p.stderr)
+        self.assertLess(len(self.server.requests) - asked, 10)
 
     def test_the_token_is_sent_to_its_own_server_alone(self):
         with GitHttp(self.folder + "/served") as stranger:
