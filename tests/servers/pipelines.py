@@ -38,7 +38,7 @@ class Pipelines:
         self.registration, self.management = "AREG" + secrets.token_hex(8), "mgmt-" + secrets.token_hex(16)
         self.counts, self.agents, self.sessions, self.runner_tokens, self.jobs = {}, {}, {}, {}, []
         self.complaints, self.requests, self.faults = [], [], []
-        self.migrating = False
+        self.migrating, self.unknown = False, ()  # members of an agent that the server is too old for
         self.condition = threading.Condition()
         self.stopped = False
 
@@ -368,7 +368,7 @@ class Handler(JobCalls, http.server.BaseHTTPRequestHandler):
         agent["properties"] = {k: {"$type": "System.String", "$value": v} if isinstance(v, str) else {"$type": "System.Boolean", "$value": v}
                                for k, v in properties.items()}
         owner.agents[agent["id"]] = agent
-        return self.answer(200, self.agent_view(agent))
+        return self.answer(200, {k: v for k, v in self.agent_view(agent).items() if k not in owner.unknown})
 
     def make_token(self):
         owner = self.owner

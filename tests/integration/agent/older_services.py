@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from harness import Agent, run, until  # noqa: E402
@@ -174,6 +175,36 @@ def test_the_runner_is_found_replaced_and_removed():
         assert "has no runner of that name any more" in gone.stdout and p.agent.state()["registrations"] == [], gone.stdout
         assert len(p.server.seen("agents", "DELETE")) == 1
         p.server.calm()
+
+
+def test_a_service_on_another_site_is_not_asked():
+    with Place(configured=False) as p:
+        p.server.tenant = p.server.tenant.replace("127.0.0.1", "localhost")
+        refused = p.agent.davit("configure", "--unattended", "--url", f"{p.server.url}/acme/widgets", "--token", p.server.registration, check=False)
+        assert refused.returncode == 1 and "a service on another site, http://localhost" in refused.stderr, refused.stderr
+        assert p.server.seen("connectionData") == []
+
+
+def test_a_server_that_knows_no_runners_for_one_job_keeps_none():
+    with Place(configured=False) as p:
+        p.server.unknown = ("ephemeral", "disableUpdate")
+        refused = p.agent.davit("configure", "--unattended", "--url", f"{p.server.url}/acme/widgets", "--token", p.server.registration,
+                                "--ephemeral", check=False)
+        assert refused.returncode == 1 and "has no runners for one job" in refused.stderr, refused.stderr
+        assert p.server.agents == {}
+        p.agent.configure(p.server, "acme/widgets", "--disableupdate")
+        p.server.calm()
+
+
+def test_polls_that_are_answered_at_once_with_nothing_are_not_made_without_end():
+    with Place(hold_s=0) as p:
+        p.agent.env["DAVIT_PACE_PERCENT"] = "10"
+        p.start()
+        p.server.until("the first", lambda: p.server.seen("messages", "GET"))
+        begun, count = time.monotonic(), len(p.server.seen("messages", "GET"))
+        p.server.until("nine more", lambda: len(p.server.seen("messages", "GET")) >= count + 9)
+        assert time.monotonic() - begun > 0.3  # of nine tenths of a second
+        stop(p)
 
 
 def test_answers_to_a_registration_that_are_cut_are_asked_for_again():
@@ -387,6 +418,23 @@ def test_the_queue_sends_polls_to_a_broker_while_it_migrates():
         stop(p)
 
 
+def test_announced_jobs_that_are_not_to_be_had_are_asked_for_less_and_less():
+    with Place(hold_s=1) as p:
+        p.server.migrating = True
+        p.agent.env["DAVIT_PACE_PERCENT"] = "5"
+        p.start()
+        p.server.fault("acquirejob", times=6, status=409, body={"source": "actions-run-service", "statusCode": 409, "errorMessage": "no"})
+        jobs = [p.server.queue(Job(p.server, ["echo hello"], by_run_service=True)) for _ in range(7)]
+        p.server.until("the first is asked for", lambda: p.server.seen("acquirejob"))
+        begun = time.monotonic()
+        p.server.until("the last is asked for", lambda: len(p.server.seen("acquirejob")) == 7)
+        # at a twentieth of the pace: nothing, then about 50, 100, 200, 400 and 800 ms
+        assert time.monotonic() - begun > 1
+        assert jobs[-1].wait()["conclusion"] == "succeeded"
+        assert p.agent.text().count("not to be had") == 6
+        stop(p)
+
+
 def test_a_job_announced_by_reference_is_fetched_from_the_older_service():
     with Place() as p:
         p.start()
@@ -416,12 +464,15 @@ def test_a_just_in_time_configuration_without_a_broker_listens_at_the_older_queu
                  "coefficient": "inverseQ"}
         files = {".runner": {"AgentId": str(record["id"]), "AgentName": "box", "PoolId": "1", "ServerUrl": p.server.tenant, "Ephemeral": "True"},
                  ".credentials": {"Scheme": "OAuth", "Data": {"ClientId": record["client_id"], "AuthorizationUrl": p.server.token_url,
+                                                              "oauthEndpointUrl": p.server.token_url + "?via=another",
                                                               "RequireFipsCryptography": "True"}},
                  ".credentials_rsaparams": {"exponent": "AQAB", **{to: base64.b64encode(numbers[own]).decode() for own, to in names.items()}}}
         coded = {n: base64.b64encode(json.dumps(v).encode()).decode() for n, v in files.items()}
         p.start("--jitconfig", base64.b64encode(json.dumps(coded).encode()).decode())
         assert p.server.queue(Job(p.server, ["echo just in time"])).wait()["result"] == "succeeded"
         assert p.agent.wait() == 0
+        # the token is asked for elsewhere than at whom it is for
+        assert {r["path"].rsplit("?", 1)[-1] for r in p.server.seen("token")} == {"via=another"}
         p.server.calm()
 
 

@@ -149,6 +149,18 @@ def test_the_group_is_the_one_that_the_official_runner_takes():
             assert said and (done.returncode == 0) == any(g["name"] == found for g in groups), (groups, wanted, done)
 
 
+def test_the_older_of_two_token_services_is_the_one_that_is_used():
+    url = "https://tokens.example/"
+    for legacy, used in ((url + "old", url + "old"), ("", url + "new")):
+        with Case() as c:
+            c.forge.fault("runners/register", status=200, body=json.dumps({"id": 21, "name": "box", "authorization": {
+                "client_id": "3b7f6a8e-6e0e-4f3e-9a52-1f2b3c4d5e6f", "authorization_url": url + "new", "legacy_authorization_url": legacy,
+                "server_url": "https://broker.example/"}}))
+            c.agent.configure(c.forge)
+            record = json.loads(next(c.agent.root.glob("agent/registrations/*/registration.json")).read_text())
+            assert record["authorization_url"] == used and record["signature"] == "PS256", record
+
+
 def test_a_token_of_another_kind_than_the_protocols_is_refused():
     with Case() as c:
         c.forge.fault("runner-registration", times=1, status=200, headers={"Content-Type": "application/json"},

@@ -502,6 +502,22 @@ def test_an_ephemeral_runner_that_the_service_forgot_before_its_job_was_over_end
         assert c.agent.state()["registrations"] == []
 
 
+def test_a_runner_whose_only_job_is_gone_when_it_acknowledges_it_ends_and_forgets_itself():
+    gone = '{"source": "actions-broker-listener", "errorKind": "AcknowledgeJobNotFound", "statusCode": 404, "errorMessage": "gone"}'
+    for ephemeral in (True, False):
+        with Case() as c:
+            c.agent.configure(c.forge, "acme/widgets", *(["--ephemeral"] if ephemeral else []))
+            c.forge.fault("/acknowledge", status=404, body=gone)
+            sha = c.forge.push()
+            c.agent.start()
+            if not ephemeral:
+                assert conclusions(c.forge.ended(sha)) == ["success"]  # it is asked for all the same
+                c.agent.stop()
+                continue
+            assert c.agent.wait() == 0, c.agent.text()
+            assert c.agent.state()["registrations"] == [] and c.forge.seen("acquirejob") == []
+
+
 def test_a_just_in_time_configuration_runs_one_job_and_writes_no_key():
     with Case() as c:
         text = c.forge.jitconfig("acme/widgets", "jit-1")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """JavaScript actions: their stages and their order, saved state, inputs, and a real one on the packages of GitHub's toolkit."""
+import json
 import os
 import shutil
 import sys
@@ -105,6 +106,48 @@ console.log(process.cwd() === e.GITHUB_WORKSPACE)
 """})
         self.assertEqual(run.lines("action")[-2:], ["token there true false given x []", "true"])
         self.assertIn("token |", run.lines("script"))
+
+    def test_where_the_services_are_is_told_as_the_message_has_it(self):
+        connection = {"GenerateIdTokenUrl": "https://run.example/7//idtoken/p/j?api-version=2.0", "PipelinesServiceUrl": "https://pipelines.example/x/",
+                      "CacheServerUrl": "https://cache.example/", "ResultsServiceUrl": "https://results.example/"}
+        names = ["ACTIONS_RUNTIME_URL", "ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL", "ACTIONS_CACHE_SERVICE_V2", "ACTIONS_CACHE_MODE",
+                 "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ORCHESTRATION_ID"]
+        tokens = ["ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
+
+        def given(message):
+            next(e for e in message["resources"]["endpoints"] if e["name"] == "SystemVssConnection")["data"].update(connection)
+            for name, value in (("actions_uses_cache_service_v2", "True"), ("actions_cache_mode", "read"), ("system.orchestrationId", "plan.job"),
+                                ("actions_set_orchestration_id_env_for_actions", "true")):
+                message["variables"][name] = {"value": value}
+
+        def plain(message):
+            data = next(e for e in message["resources"]["endpoints"] if e["name"] == "SystemVssConnection")["data"]
+            for name in ("GenerateIdTokenUrl", "PipelinesServiceUrl", "CacheServerUrl"):
+                data.pop(name, None)
+            for name in ("actions_uses_cache_service_v2", "actions_cache_mode", "actions_set_orchestration_id_env_for_actions"):
+                message["variables"].pop(name, None)
+
+        words = json.dumps(names + tokens).replace('"', "'")
+        files = {"where/action.yml": "runs: {using: node20, main: w.js}\n", "where/w.js":
+                 f"console.log(JSON.stringify({words}.map(n => n.endsWith('TOKEN') ? (n in process.env) : process.env[n] ?? null)))\n"}
+        steps = f'''
+            - {{name: action, uses: {TOOLS}/where@main}}
+            - name: script
+              run: |
+                printf '%s|' "${{ACTIONS_RUNTIME_URL-}}" "${{ACTIONS_CACHE_URL-}}" "${{ACTIONS_RESULTS_URL-}}" "${{ACTIONS_CACHE_SERVICE_V2-}}" "${{ACTIONS_CACHE_MODE-}}"
+                printf '%s|' "${{ACTIONS_ID_TOKEN_REQUEST_URL-unset}}" "${{ACTIONS_ORCHESTRATION_ID-unset}}" "${{ACTIONS_RUNTIME_TOKEN+there}}" "${{ACTIONS_ID_TOKEN_REQUEST_TOKEN+there}}"
+                echo
+        '''
+        run = self.run_steps(steps, files, change=given)
+        url = connection["GenerateIdTokenUrl"]
+        self.assertEqual(json.loads(run.lines("action")[-1]), [connection["PipelinesServiceUrl"], connection["CacheServerUrl"],
+                                                               connection["ResultsServiceUrl"], "True", "read", url, "plan.job", True, True])
+        self.assertEqual(run.lines("script")[-1], f"|||||{url}|plan.job||there|")
+        run = self.run_steps(steps, change=plain)
+        told = json.loads(run.lines("action")[-1])
+        self.assertTrue(told[0].startswith("http"), told)           # the run service's own
+        self.assertEqual(told[1:2] + told[3:], [None, None, None, None, None, True, False])
+        self.assertEqual(run.lines("script")[-1], "|||||unset|unset|||")
 
     @unittest.skipUnless(os.path.isdir(os.path.join(TOOLKIT, "node_modules")), "GitHub's toolkit is not here: cmake/packages.sh test")
     def test_a_real_action_on_the_toolkit_runs_unchanged(self):

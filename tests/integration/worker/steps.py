@@ -179,6 +179,33 @@ class Steps(unittest.TestCase):
         self.assertNotIn("hidden", [line for line in lines if not line.startswith("\x1b")])
         self.assertEqual(run.conclusion, "success")
 
+    def test_places_of_annotations_follow_the_rules_one_after_the_other(self):
+        run = self.house.run('''
+            - name: says
+              run: |
+                echo "::error file=a.c,line=3,endColumn=9::end alone"
+                echo "::error file=a.c,col=2,endColumn=9::no line"
+                echo "::error file=a.c,line=7,endLine=3::backwards"
+                echo "::error file=a.c,line=3,col=9,endColumn=2::columns backwards"
+                echo "::error file=a.c,line=3,endLine=3,col=2,endColumn=4::whole"
+                echo "::error file=a.c,line=0,col=4::zero"
+                echo "::error file=a.c,line=-4::below"
+                echo "::error::no place"
+                echo "::error::$(head -c 5000 /dev/zero | tr '\\0' x)"
+                echo "::error::$(printf ' ')"
+        ''')
+        notes = {n["message"]: {k: v for k, v in n.items() if k in ("startLine", "endLine", "startColumn", "endColumn")} for n in run.annotations("says")}
+        self.assertEqual(notes["end alone"], {"startLine": 3, "endLine": 3, "startColumn": 9, "endColumn": 9})
+        self.assertEqual((notes["no line"], notes["backwards"]), ({}, {}))
+        self.assertEqual(notes["columns backwards"], {"startLine": 3, "endLine": 3})
+        self.assertEqual(notes["whole"], {"startLine": 3, "endLine": 3, "startColumn": 2, "endColumn": 4})
+        self.assertEqual(notes["zero"], {"startColumn": 4, "endColumn": 4})
+        self.assertEqual(notes["below"], {"startLine": -4, "endLine": -4})
+        line = run.lines("says").index("##[error]no place") + 1
+        self.assertEqual(notes["no place"], {"startLine": line, "endLine": line})
+        self.assertIn("x" * 4096, notes)
+        self.assertEqual(len(notes), 9)                             # nothing is shown of one without words
+
     def test_disabled_and_unsupported_commands_fail_the_step_with_the_reason(self):
         run = self.house.run('''
             - {name: env, run: "echo '::set-env name=A::b'"}

@@ -270,7 +270,118 @@ static void an_errors_class_decides_and_not_its_status(void **state)
 	}
 }
 
+static void the_brokers_word_decides_and_not_the_status(void **state)
+{
+	(void)state;
+#define SAYS(kind) "{\"source\":\"actions-broker-listener\",\"errorKind\":\"" kind "\"}"
+	static const struct {
+		int status;
+		const char *text;
+		enum queue_error error;
+	} rows[] = {
+		{400, SAYS("RunnerSessionInvalid"), QUEUE_SESSION_EXPIRED},
+		{500, SAYS("runnernotfound"), QUEUE_RUNNER_GONE},
+		{403, SAYS("RunnerVersionTooOld"), QUEUE_VERSION_TOO_OLD},
+		{403, SAYS("HostedRunnerDeprovisioned"), QUEUE_DEPROVISIONED},
+		{403, SAYS("SomethingNew"), QUEUE_FAILED},
+		{403, "", QUEUE_FAILED},
+		{404, "<html>", QUEUE_FAILED},
+		{404, "{\"source\":\"a-proxy\",\"errorKind\":\"RunnerNotFound\"}", QUEUE_FAILED},
+		{401, SAYS("RunnerNotFound"), QUEUE_UNAUTHORIZED},
+	};
+#undef SAYS
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_response r = {.status = rows[i].status, .body = STR_INIT(1 << 16)};
+		str_append(&r.body, rows[i].text);
+		assert_int_equal(queue_broker.poll_error(NULL, &r), rows[i].error);
+		http_response_done(&r);
+	}
+}
+
+static void prepare(struct queue *q)
+{
+	char *data = data_of("C3A054F6-7A8A-49C0-944E-3A8E5D7ADFD7", "m/{poolId}/{messageId}", "1.0", "7.1", "7.1");
+	struct http_response r = {.status = 200, .body = STR_INIT(1 << 16)};
+	str_append(&r.body, data);
+	assert_int_equal(q->type->prepared(q, &r, NULL), 0);
+	http_response_done(&r);
+	free(data);
+}
+
+static void read_message(struct queue *q, const char *text, struct broker_message *m)
+{
+	struct http_response r = {.status = 200, .body = STR_INIT(1 << 16)};
+	str_append(&r.body, text);
+	assert_int_equal(q->type->read(q, &r, m, NULL), 0);
+	http_response_done(&r);
+}
+
+/* Whether the poll behind it names that message. */
+static bool next_poll_names(struct queue *q, const char *name)
+{
+	struct service_request poll = {.url = NULL};
+	assert_int_equal(q->type->poll(q, "s", false, &poll, NULL), 0);
+	bool named = strstr(poll.url, name) != NULL;
+	service_request_done(&poll);
+	return named;
+}
+
+static void a_message_without_a_number_is_number_0_and_is_removed_like_any_other(void **state)
+{
+	(void)state;
+	struct registration reg = {.server_url = (char *)(uintptr_t) "https://g", .group_id = 3};
+	struct queue *q = queue_new(&reg);
+	struct broker_message m = {0};
+	struct service_request removal = {.url = NULL};
+	prepare(q);
+	assert_false(next_poll_names(q, "lastMessageId"));
+	read_message(q, "{\"messageType\":\"JobCancellation\",\"body\":\"{\\\"jobId\\\":\\\"j\\\"}\"}", &m);
+	assert_true(next_poll_names(q, "&lastMessageId=0&"));
+	assert_true(q->type->remove(q, "s", &m, &removal));
+	assert_string_equal(removal.method, "DELETE");
+	assert_string_equal(removal.url, "https://g/m/3/0?sessionId=s");
+	service_request_done(&removal);
+	broker_message_done(&m);
+	/* The service that takes a machine away wants to hear nothing more. */
+	read_message(q, "{\"messageId\":7,\"messageType\":\"RunnerShutdown\"}", &m);
+	assert_false(q->type->remove(q, "s", &m, &removal));
+	broker_message_done(&m);
+	assert_true(next_poll_names(q, "&lastMessageId=7&"));
+	read_message(
+		q,
+		"{\"messageId\":9,\"messageType\":\"BrokerMigration\",\"body\":\"{\\\"brokerBaseUrl\\\":\\\"https://b/\\\"}\"}",
+		&m);
+	assert_false(q->type->remove(q, "s", &m, &removal));
+	broker_message_done(&m);
+	assert_true(next_poll_names(q, "&lastMessageId=7&"));
+	queue_free(q);
+}
+
 /* ---- jobs ---- */
+
+static void a_job_is_gone_by_the_class_of_the_error_alone(void **state)
+{
+	(void)state;
+	static const struct {
+		int status;
+		const char *class;
+		bool gone;
+	} rows[] = {
+		{404, "TaskAgentJobNotFoundException", true},
+		{400, "TaskAgentJobTokenExpiredException", true},
+		{500, "TaskOrchestrationPlanNotFoundException", true},
+		{403, "TaskOrchestrationPlanSecurityException", true},
+		{400, "TaskOrchestrationPlanTerminatedException", true},
+		{404, "TaskAgentNotFoundException", false},
+		{404, "", false},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_response r = {.status = rows[i].status, .body = STR_INIT(1 << 16)};
+		str_appendf(&r.body, "{\"typeKey\":\"%s\"}", rows[i].class);
+		assert_int_equal(job_of_v1.is_gone(&r), rows[i].gone);
+		http_response_done(&r);
+	}
+}
 
 static json_t *job_message(void)
 {
@@ -362,6 +473,9 @@ int main(void)
 		cmocka_unit_test(a_sessions_key_is_read_by_the_hash_that_the_answer_names),
 		cmocka_unit_test(a_message_is_decrypted_with_its_sessions_key_alone),
 		cmocka_unit_test(an_errors_class_decides_and_not_its_status),
+		cmocka_unit_test(the_brokers_word_decides_and_not_the_status),
+		cmocka_unit_test(a_message_without_a_number_is_number_0_and_is_removed_like_any_other),
+		cmocka_unit_test(a_job_is_gone_by_the_class_of_the_error_alone),
 		cmocka_unit_test(a_job_is_kept_for_the_next_agent_with_all_that_its_calls_need),
 		cmocka_unit_test(a_job_that_could_not_be_reported_is_refused),
 		cmocka_unit_test(annotations_become_issues_and_are_counted),
