@@ -246,9 +246,11 @@ def test_tokens_that_are_refused_in_the_middle_are_made_anew():
 
 
 def test_a_redirect_to_a_page_for_people_is_no_answer():
-    with Place() as p:
+    with Place(configured=False) as p:
+        for resource, method in (("pools", "GET"), ("messages", "GET"), ("jobrequests", "PATCH"), ("records", "PATCH"), ("logs", "POST"), ("events", "POST")):
+            p.server.fault(resource, method, status=302, headers=[("Location", f"{p.server.url}/login")])
+        p.agent.configure(p.server)
         p.start()
-        p.server.fault("messages", "GET", status=302, headers=[("Location", f"{p.server.url}/login")])
         assert p.server.queue(Job(p.server, ["echo hello"])).wait()["result"] == "succeeded"
         assert not [r for r in p.server.requests if r["path"] == "/login"]
         stop(p)
