@@ -165,6 +165,8 @@ static int do_register(struct http *h, struct agent_options *o, const struct cre
 	r = records_save_credential(store, id, c, err);
 	if (r >= 0)
 		r = records_save(store, id, &reg, &pem, err);
+	if (r < 0)
+		err_hint(err, r, "the service has this runner by now: --replace makes it anew");
 	if (r >= 0) {
 		printf("√ Runner successfully added\n");
 		printf("  %s at %s, group %s, labels", reg.name, reg.url, reg.group);
@@ -217,6 +219,8 @@ static int configure(struct agent_options *o, struct err *err)
 		r = worker_user_make_state_dir(o->worker_user, err);
 	if (r >= 0 && (h = open_http(err)) == NULL)
 		r = err->code;
+	if (r >= 0)
+		r = records_room(&store, err);
 	if (r >= 0)
 		r = need_token(h, o, &credential, &w, err);
 	if (r >= 0)

@@ -346,6 +346,12 @@ static bool is_seen(const char *text)
 	return true;
 }
 
+static bool is_http(const char *url)
+{
+	size_t scheme = strncasecmp(url, "https://", 8) == 0 ? 8 : strncasecmp(url, "http://", 7) == 0 ? 7 : 0;
+	return scheme > 0 && url[scheme] != '\0';
+}
+
 static int check(struct agent_options *o, struct err *err)
 {
 	if (o->on_failure != NULL && strcmp(o->on_failure, "rollback") != 0 && strcmp(o->on_failure, "hold") != 0)
@@ -370,6 +376,8 @@ static int check(struct agent_options *o, struct err *err)
 		return err_set(err, ERR_INVALID, "--keep-pat keeps the token of --pat, which is missing");
 	if (o->policy != NULL && o->policy[0] != '/')
 		return err_set(err, ERR_INVALID, "--policy is '%.200s', not an absolute path", o->policy);
+	if (o->ping != NULL && !is_http(o->ping))
+		return err_set(err, ERR_INVALID, "--ping is no address that begins with https:// or http://");
 	if (o->runner_version != NULL && !version_is_one(o->runner_version))
 		return err_set(err, ERR_INVALID,
 		               "--runner-version is '%.60s', not a version such as " WIRE_RUNNER_VERSION,

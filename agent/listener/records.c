@@ -13,6 +13,7 @@
 #include "agent/service/urls.h"
 #include "agent/listener/trust.h"
 #include "base/core/clock.h"
+#include "base/core/log.h"
 #include "base/secret/digest.h"
 #include "base/secret/seal.h"
 #include "base/sys/fs.h"
@@ -20,7 +21,14 @@
 
 static const char credentials[] = "credentials";
 
-enum { RECORD_MAX = 1 << 20, KEY_MAX = 64 << 10, SESSION_MAX = 4096, RUNNING_MAX = 16 << 20 };
+enum {
+	RECORD_MAX = 1 << 20,
+	KEY_MAX = 64 << 10,
+	SESSION_MAX = 4096,
+	RUNNING_MAX = 16 << 20,
+	HOLDER_BYTES = 16,
+	ROOM = 64 << 10
+};
 
 static char *agent_dir(struct err *err)
 {
@@ -177,6 +185,15 @@ int records_load_key(const struct records *s, const char *id, struct str *out, s
 	_cleanup_free_ char *path = path_of(s, id, "key.pem");
 	int r = fs_read(AT_FDCWD, path, KEY_MAX, out, err);
 	return r < 0 ? broken(s, id, r, err) : r;
+}
+
+int records_room(const struct records *s, struct err *err)
+{
+	static const char zeros[ROOM];
+	_cleanup_free_ char *path = fs_join(s->dir, "room");
+	int r = fs_write_replace(AT_FDCWD, path, zeros, sizeof(zeros), 0600, err);
+	(void)unlink(path);
+	return r < 0 ? err_wrap(err, r, "nothing was asked for, since a registration could not be kept") : 0;
 }
 
 int records_save(const struct records *s, const char *id, const struct registration *reg, const struct str *key,
@@ -389,10 +406,12 @@ int records_lock(const struct records *s, int *ret_fd, struct err *err)
 		        (int)read_holder(fd));
 		return err_hint(err, ERR_LOCKED, "stop it first, or give this one its own DAVIT_STATE");
 	}
-	char text[32];
-	int len = snprintf(text, sizeof(text), "%d", (int)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
-		return err_errno(err, errno, "write %s", path);
+	char text[HOLDER_BYTES] = {0};
+	(void)snprintf(text, sizeof(text), "%d", (int)getpid());
+	/* In its place, so that it needs no room; without it only the number is not known, and the agent starts on a full disk too. */
+	if (pwrite(fd, text, sizeof(text), 0) != (ssize_t)sizeof(text))
+		log_warning("listen", "write %s: %s; `agent status` does not show that this agent runs", path,
+		            strerror(errno));
 	*ret_fd = take_fd(&fd);
 	return 0;
 }

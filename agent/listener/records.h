@@ -33,6 +33,8 @@ void records_done(struct records *s);
 int records_list(const struct records *s, struct strv *ret, struct err *err);
 int records_load(const struct records *s, const char *id, struct registration *ret, struct err *err);
 int records_load_key(const struct records *s, const char *id, struct str *out, struct err *err);
+/* There is room to keep a registration: looked at before the service is asked for one. */
+int records_room(const struct records *s, struct err *err);
 /* Key first, record last: a registration exists once its record does. */
 int records_save(const struct records *s, const char *id, const struct registration *r, const struct str *key,
                  struct err *err);

@@ -50,15 +50,20 @@ static void append_agent(struct str *out, const json_t *status)
 	number(out, "davit_agent_up", "gauge", "An agent runs on this host.", json_get_int(status, "pid", 0) > 0);
 	number(out, "davit_agent_healthy", "gauge", "It runs, and every registration is heard.",
 	       json_get_bool(status, "healthy", false));
-	number(out, "davit_agent_start_time_seconds", "gauge", "Since when it runs.",
-	       seconds_of(report_text_of(status, "started")));
-	number(out, "davit_agent_slots", "gauge", "Jobs at a time.", json_get_int(status, "slots", 0));
+	/* What an agent that does not answer cannot say is left out: a zero would be a full disk, and an alarm. */
+	if (json_get_string(status, "started") != NULL) {
+		number(out, "davit_agent_start_time_seconds", "gauge", "Since when it runs.",
+		       seconds_of(report_text_of(status, "started")));
+		number(out, "davit_agent_slots", "gauge", "Jobs at a time.", json_get_int(status, "slots", 0));
+	}
 	number(out, "davit_agent_jobs", "gauge", "Jobs at the moment.",
 	       (long long)json_array_size(json_object_get(status, "jobs")));
 	number(out, "davit_agent_recoveries", "gauge", "Recoveries of deployments at the moment.",
 	       json_get_int(status, "recoveries", 0));
 	number(out, "davit_agent_refused_total", "counter", "Jobs that the policy of the host refused since the start.",
 	       json_get_int(json_get_object(status, "refusals"), "count", 0));
+	if (disk == NULL)
+		return;
 	number(out, "davit_disk_free_bytes", "gauge", "Free where the state lies.", json_get_int(disk, "free", 0));
 	number(out, "davit_disk_size_bytes", "gauge", "Size of that file system.", json_get_int(disk, "size", 0));
 }

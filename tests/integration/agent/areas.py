@@ -103,6 +103,43 @@ def test_no_job_is_taken_below_the_free_space_that_was_asked_for():
         assert agent.stop() == 0
 
 
+FULL = """mount -t tmpfs -o size=4m none "$DAVIT_STATE" || exit 90
+"$1" agent configure --unattended --url "$2" --name box || exit 91
+cat /dev/zero > "$DAVIT_STATE/filled"
+"$1" agent configure --unattended --url "$2" --name two && exit 92
+"$1" agent run & agent=$!
+read -r go
+rm "$DAVIT_STATE/filled"
+"$1" agent configure --unattended --url "$2" --name two || exit 93
+read -r go
+kill -INT $agent; wait $agent"""
+
+
+def test_on_a_full_disk_nothing_is_registered_that_cannot_be_kept_and_the_agent_starts():
+    why = mounts.why_not([tempfile.gettempdir()])
+    if why is not None:
+        print(f"skipped: {why}")
+        return
+    with Case() as c:
+        agent, url = c.agent, f"{c.forge.url}/acme/widgets"
+        agent.log = open(agent.output, "a")
+        env = {**agent.env, "DAVIT_STATE": str(c.root / "agent-box" / "full"), "ACTIONS_RUNNER_INPUT_TOKEN": c.forge.registration_token("acme/widgets")}
+        (c.root / "agent-box" / "full").mkdir()
+        agent.process = subprocess.Popen([*mounts.command(), "sh", "-c", FULL, "sh", DAVIT, url], env=env, stdin=subprocess.PIPE,
+                                         stdout=agent.log, stderr=subprocess.STDOUT, cwd=agent.root)
+        agent.listening()
+        assert "nothing was asked for" in agent.text() and [r["name"] for r in c.forge.runners()] == ["box"], agent.text()
+        c.forge.ended(c.forge.push())
+        agent.process.stdin.write(b"\n")
+        agent.process.stdin.flush()
+        c.forge.wait("the second one", lambda: len(c.forge.runners()) == 2)
+        (job,) = c.forge.ended(c.forge.push())
+        assert job["conclusion"] == "success", job
+        agent.process.stdin.write(b"\n")
+        agent.process.stdin.close()
+        assert agent.wait() == 0, agent.text()
+
+
 def swept(quota, *areas):
     done = subprocess.run([DAVIT, "worker", "sweep", str(quota), *map(str, areas)], capture_output=True, text=True, timeout=60, check=True)
     return json.loads(done.stdout)

@@ -160,6 +160,14 @@ class Watcher(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def test_what_cannot_be_called_is_no_url_of_a_watcher():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        for url in ("watcher.example/secret-word", "file:///etc/secret-word", "http://"):
+            done = c.agent.davit("run", "--ping", url, check=False)
+            assert done.returncode == 1 and "--ping is no address" in done.stderr and "secret-word" not in done.stderr, done
+
+
 def test_a_watcher_is_called_while_all_is_well_and_delays_nothing():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Watcher)
     server.calls, server.heard, server.silent, server.free = [], threading.Event(), threading.Event(), threading.Event()
