@@ -5,6 +5,7 @@
 #include "agent/cmd/agent.h"
 #include "agent/listener/describe.h"
 #include "agent/listener/listener.h"
+#include "agent/listener/update.h"
 #include "base/core/log.h"
 
 enum { LINE_MAX_BYTES = 1 << 20, UNWELL = 1 };
@@ -116,6 +117,12 @@ static void print_head(const json_t *answer)
 	say("the agent runs (process %lld), davit %s, %s%s%s", pid, text_of(answer, "version", "?"),
 	    json_get_bool(answer, "healthy", false) ? "well" : "not well",
 	    json_get_string(answer, "started") ? ", since " : "", text_of(answer, "started", ""));
+	const json_t *update = json_get_object(answer, "update");
+	bool waits = strcmp(text_of(update, "state", ""), UPDATE_WAITING) == 0;
+	if (json_get_bool(answer, "stopping", false))
+		say("it takes no further job: %s%s%s",
+		    waits ? "once those that run are over, " : "it ends once those that run are over",
+		    waits ? text_of(update, "program", "") : "", waits ? " takes its place" : "");
 	if (disk != NULL)
 		say("%lld of %lld MiB are free at %s", (long long)(json_get_int(disk, "free", 0) >> 20),
 		    (long long)(json_get_int(disk, "size", 0) >> 20), text_of(disk, "path", ""));

@@ -304,12 +304,21 @@ static int give_up(const struct look *look, bool noticed, struct err *err)
 	return err_hint(err, ERR_TIMEOUT, "`davit agent status` tells which one runs; a restart starts the former one");
 }
 
-/* Until the new one runs, and the service has heard it. */
-static int follow(struct change *c, const char *dir, struct err *err)
+static int tell_gone(struct err *err)
+{
+	int r = err_set(err, ERR_NOT_FOUND, "the agent ended before the new one took its place; nothing was replaced");
+	return err_hint(err, r, "where no agent runs, only the file is replaced: call it again");
+}
+
+/* Until the new one, in the same process, runs, and the service has heard it. */
+static int follow(struct change *c, const char *dir, pid_t agent, struct err *err)
 {
 	int64_t begun = clock_mono_ms(), idle_since = begun;
+	uint64_t start_time = proc_start_time(agent);
 	bool noticed = false;
 	for (;;) {
+		if (!proc_alive(agent, start_time))
+			return tell_gone(err);
 		struct look look = look_at(c, dir);
 		int64_t now = clock_mono_ms();
 		noticed |= look.seen != SEEN_NOTHING;
@@ -331,14 +340,14 @@ static int follow(struct change *c, const char *dir, struct err *err)
 	}
 }
 
-static int ask_agent(struct change *c, const struct records *store, struct err *err)
+static int ask_agent(struct change *c, const struct records *store, pid_t agent, struct err *err)
 {
 	_cleanup_json_ json_t *request = json_pack("{s:s}", "program", c->fresh);
 	_cleanup_free_ char *text = json_text(request);
 	c->request = fs_join(store->dir, UPDATE_REQUEST);
 	int r = fs_write_atomic(AT_FDCWD, c->request, text, strlen(text), 0600, err);
 	if (r >= 0)
-		r = follow(c, store->dir, err);
+		r = follow(c, store->dir, agent, err);
 	if (r >= 0)
 		r = rename_it(c, err);
 	/* Without it an agent that still waits goes on as it is. */
@@ -385,11 +394,11 @@ static int update(struct change *c, const char *program, struct err *err)
 	if (r < 0)
 		return r;
 	struct err none = ERR_INIT;
-	bool runs = records_open(false, &store, &none) >= 0 && records_holder(&store) > 0;
-	r = runs ? ask_agent(c, &store, err) : rename_it(c, err);
+	pid_t agent = records_open(false, &store, &none) >= 0 ? records_holder(&store) : 0;
+	r = agent > 0 ? ask_agent(c, &store, agent, err) : rename_it(c, err);
 	records_done(&store);
 	if (r >= 0)
-		report(c, true, runs);
+		report(c, true, agent > 0);
 	return r;
 }
 

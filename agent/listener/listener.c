@@ -197,7 +197,10 @@ void listener_drain(struct listener *l)
 
 void listener_stop(struct listener *l)
 {
-	if (l->options.drain && !l->draining && has_work(l)) {
+	bool first = !l->told;
+	l->told = true;
+	/* An update may have it drained already. */
+	if (l->options.drain && first && has_work(l)) {
 		uint64_t signals;
 		ssize_t n = read(l->cancel_fd, &signals, sizeof(signals));
 		(void)n;

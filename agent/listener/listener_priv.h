@@ -369,6 +369,7 @@ struct listener {
 	struct recovery *recoveries;
 	int cancel_fd;
 	bool stopping, connected;
+	bool told;     /* to stop, once */
 	bool draining; /* no further jobs, but those that run may end */
 	struct update update;
 	int probed; /* sessions that were opened for --probe */

@@ -301,6 +301,8 @@ void recovery_keep_job(const struct lease *j)
 	json_object_set_new(record, "tracking_id", json_string(j->tracking_id));
 	json_object_set_new(record, "pid", json_integer(j->worker.pid));
 	json_object_set_new(record, "word_signal", json_integer(HANDOVER_SIGNAL));
+	json_object_set_new(record, "began", json_integer(j->began_wall_ms));
+	json_set_string(record, "progress", j->progress);
 	json_object_set_new(record, "start_time", json_integer((json_int_t)j->worker.start_time));
 	json_object_set(record, "report", j->report);
 	if (j->phase == LEASE_COMPLETING && j->conclusion != NULL) {

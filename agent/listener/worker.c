@@ -305,6 +305,8 @@ void lease_adopt(struct listener *l, struct run_job *run, struct endpoint *renew
 	uint64_t worker_start = (uint64_t)json_get_int(record, "start_time", 0);
 	j->renewer = renewer;
 	j->report = json_incref(json_object_get(record, "report"));
+	j->began_wall_ms = json_get_int(record, "began", 0);
+	j->progress = xstrdup(json_get_string(record, "progress"));
 	j->acquired = true;
 	/* Until the service says otherwise the lease is as good as new: the first renewal tells. */
 	j->locked_until_ms = clock_mono_ms();

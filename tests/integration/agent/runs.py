@@ -411,6 +411,7 @@ def test_an_agent_that_drains_lets_its_job_end_and_takes_no_other():
         agent.process.send_signal(signal.SIGTERM)
         agent.says("Draining")
         assert agent.state()["stopping"], agent.state()
+        assert "it takes no further job: it ends once" in agent.davit("status").stdout
         other = c.forge.push(name="acme/other", files={"other": "yes"})
         until("both sessions but one are gone", lambda: len(c.forge.seen("session", "DELETE")) == 1)
         go.touch()
@@ -641,8 +642,11 @@ def restarted_beside_its_job(c):
     c.forge.begun(sha)
     agent.says("Running job")
     until("the step runs", lambda: "begun" in str(c.forge.jobs(sha)))
+    began = agent.state()["jobs"][0]["began"]
     agent.kill()
     agent.start().listening(2)
+    (job,) = agent.state()["jobs"]
+    assert job["began"] == began and job["step"]["number"] == 2, job
     return agent, sha, end
 
 

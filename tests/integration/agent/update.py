@@ -131,6 +131,26 @@ def test_a_job_that_runs_is_waited_for_and_the_next_one_is_the_new_ones():
         c.agent.stop()
 
 
+def test_an_agent_that_drains_for_a_new_davit_cancels_no_job_when_it_is_told_to_stop():
+    with Case() as c:
+        place, go = listening(c, "--drain"), c.agent.root / "go"
+        sha = c.forge.push(WAITS % go)
+        c.forge.begun(sha)
+        p = subprocess.Popen([DAVIT, "agent", "update", "--from", str(place.new("new")), "--program", str(place.program)], env=c.agent.env, text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert p.stdout.readline() == "the agent takes no further job, and waits for the 1 that runs\n"
+        assert "takes its place" in c.agent.davit("status").stdout
+        c.agent.process.send_signal(signal.SIGTERM)
+        c.agent.says("Draining")
+        go.touch()
+        assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
+        assert c.agent.wait() == 0
+        out, err = p.communicate(timeout=120)
+        assert p.returncode == 1 and "the agent ended before the new one took its place" in err, out + err
+        assert "# old" in place.program.read_text()
+        place.assert_nothing_beside()
+
+
 def test_one_that_does_not_start_or_is_not_seen_leaves_the_old_one_running():
     with Case() as c:
         place = listening(c)
