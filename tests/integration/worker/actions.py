@@ -108,6 +108,14 @@ class Actions(unittest.TestCase):
         self.assertEqual(run.conclusion, "failure")
         self.assertIn("unable to find version", run.messages("Set up job")[0][1])
 
+    def test_behind_a_set_up_that_failed_nothing_comes(self):
+        run = self.run_steps(f'''
+            - uses: {TOOLS}/greet@no-such-branch
+            - {{name: always, run: echo no, if: always()}}
+        ''')
+        self.assertEqual(run.conclusion, "failure")
+        self.assertEqual([(s["name"], s["conclusion"]) for s in run.job["steps"]], [("Set up job", "failure")])
+
     def test_a_directory_without_an_action_fails_the_set_up(self):
         self.tools.push({"empty/README": "x"}, ref="main")
         run = self.run_steps(f"- uses: {TOOLS}/empty@main")
@@ -249,6 +257,18 @@ runs:
         for line in ("one step file", f"two step own mid {self.house.temp('bin')} inner", "three step file none"):
             self.assertIn(line, lines)
         self.assertIn("after file file none", run.lines("after"))
+
+    def test_steps_of_an_action_know_neither_the_jobs_defaults_nor_its_inputs_as_variables(self):
+        self.tools.push({"plain/action.yml": """
+inputs: {who: {default: you}}
+runs:
+  using: composite
+  steps:
+    - {shell: sh, run: 'echo "[${INPUT_WHO-none}] ${{ inputs.who }} ${PWD##*/}"'}
+"""}, ref="main")
+        run = self.run_steps(f"- {{name: looks, uses: {TOOLS}/plain@main}}", job="defaults: {run: {shell: bash, working-directory: not-there}}")
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertIn("[none] you demo", run.lines("looks"))
 
     def test_a_local_action_that_uses_itself_ends_at_the_depth_limit(self):
         run = self.local({"me/action.yml": "runs: {using: composite, steps: [{uses: ./me}]}\n"}, "- {name: loops, uses: ./me}")

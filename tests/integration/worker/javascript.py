@@ -107,6 +107,16 @@ console.log(process.cwd() === e.GITHUB_WORKSPACE)
         self.assertEqual(run.lines("action")[-2:], ["token there true false given x []", "true"])
         self.assertIn("token |", run.lines("script"))
 
+    def test_a_step_that_is_skipped_has_no_post_unless_its_pre_ran(self):
+        order = os.path.join(self.house.folder, "skipped")
+        run = self.run_steps(f'''
+            - {{name: A, uses: {TOOLS}/late@main, if: false}}
+            - {{name: B, uses: {TOOLS}/stages@main, if: false, with: {{name: b}}}}
+        ''', {**STAGES, "late/action.yml": "runs: {using: node20, main: s.js, post: s.js}\n", "late/s.js": "console.log('late')\n"}, job=f"env: {{ORDER: '{order}'}}")
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertEqual([(s["name"], s["conclusion"]) for s in run.job["steps"]], [
+            ("Set up job", "success"), ("Pre B", "success"), ("A", "skipped"), ("B", "skipped"), ("Post B", "success"), ("Complete job", "success")])
+
     def test_where_the_services_are_is_told_as_the_message_has_it(self):
         connection = {"GenerateIdTokenUrl": "https://run.example/7//idtoken/p/j?api-version=2.0", "PipelinesServiceUrl": "https://pipelines.example/x/",
                       "CacheServerUrl": "https://cache.example/", "ResultsServiceUrl": "https://results.example/"}

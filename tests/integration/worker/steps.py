@@ -138,6 +138,36 @@ class Steps(unittest.TestCase):
         self.assertIn('"many": "a\\nb"', text)
         self.assertIn("Skip output 'leak' since it may contain secret.", run.log("Complete job"))
 
+    def test_what_a_failed_step_wrote_counts_and_the_directory_that_came_last_is_first(self):
+        run = self.house.run('''
+            - id: fails
+              continue-on-error: true
+              run: |
+                echo out=1 >> "$GITHUB_OUTPUT"
+                echo SET=1 >> "$GITHUB_ENV"
+                printf '%s\\n' "$RUNNER_TEMP/one" "$RUNNER_TEMP/two" >> "$GITHUB_PATH"
+                exit 1
+            - {name: reads, run: 'echo "$PATH $SET ${{ steps.fails.outputs.out }}"; echo "$RUNNER_TEMP/one" >> "$GITHUB_PATH"'}
+            - {name: again, run: 'echo "$PATH"'}
+            - {name: known, run: "echo '${{ toJSON(steps) }}'"}
+        ''')
+        one, two = self.house.temp("one"), self.house.temp("two")
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertRegex(run.lines("reads")[-1], f"^{two}:{one}:.* 1 1$")
+        self.assertRegex(run.lines("again")[-1], f"^{one}:{two}:")
+        # steps without an id of their own have neither outputs nor outcome
+        told = [strip_colours(line) for line in run.lines("known")]
+        self.assertEqual(list(json.loads("\n".join(told[len(told) - told[::-1].index("{") - 1:]))), ["fails"])
+
+    def test_the_defaults_of_a_job_replace_those_of_its_workflow_as_a_whole(self):
+        run = self.house.run('''
+            - {name: make, run: mkdir -p sub, working-directory: "${{ github.workspace }}"}
+            - {name: looks, run: 'basename "$PWD"; tr "\\0" " " < /proc/$$/cmdline'}
+        ''', workflow="defaults: {run: {shell: sh, working-directory: not-there}}", job="defaults: {run: {working-directory: sub}}")
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertIn("sub", run.lines("looks"))
+        self.assertRegex(run.lines("looks")[-1], "/bash -e ")
+
     def test_a_malformed_command_file_fails_the_step_and_keeps_what_came_before(self):
         run = self.house.run('''
             - {id: one, name: bad, run: 'printf "good=1\\nA<<E\\nv" >> "$GITHUB_OUTPUT"; echo ok >> "$GITHUB_STEP_SUMMARY"'}
