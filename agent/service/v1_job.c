@@ -71,12 +71,17 @@ static bool inquire(const struct run_job *job, struct service_request *ret)
 	return true;
 }
 
+/* Enums come as texts or as numbers [0.3]. */
 static char *result_of(const struct http_response *response)
 {
+	static const char *const names[] = {"succeeded", "succeededWithIssues", "failed", "canceled", "skipped",
+	                                    "abandoned"};
 	_cleanup_json_ json_t *answer = NULL;
 	if (response->status < 200 || response->status > 299 || wire_read_object(response, &answer, NULL) < 0)
 		return NULL;
-	return xstrdup(wire_string(answer, "result"));
+	const char *text = wire_string(answer, "result");
+	int64_t number = text == NULL ? wire_int(answer, "result", -1) : -1;
+	return xstrdup(number >= 0 && number < (int64_t)ARRAY_SIZE(names) ? names[number] : text);
 }
 
 static bool is_gone(const struct http_response *response)

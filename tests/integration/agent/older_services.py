@@ -149,6 +149,20 @@ def test_a_cancel_ends_the_step_and_always_steps_still_run():
         stop(p)
 
 
+def test_a_cancel_that_allows_no_time_leaves_a_minute_all_the_same():
+    with Place() as p:
+        p.agent.env["DAVIT_PACE_PERCENT"] = "100"
+        p.start()
+        job = p.server.queue(Job(p.server, ["echo begun; sleep 600",
+                                            {"displayNameToken": "after", "condition": "always()", "reference": {"type": "script"},
+                                             "inputs": {"type": 2, "map": [{"key": "script", "value": "echo still"}]}}]))
+        p.server.until("its first lines", lambda: "begun" in repr(job.lines))
+        p.server.cancel(job, "00:00:00")
+        assert job.wait()["result"] == "canceled"
+        assert job.steps()["after"] == "succeeded", job.steps()
+        stop(p)
+
+
 def test_the_runner_is_found_replaced_and_removed():
     with Place() as p:
         first, = p.server.agents.values()
@@ -524,8 +538,11 @@ def test_renewals_that_fail_end_the_job_only_when_its_lease_is_over():
         assert job.wait()["result"] == "succeeded"
         second = p.server.queue(Job(p.server, ["echo begun; sleep 600"]))
         p.server.until("its first lines", lambda: "begun" in repr(second.lines))
+        begun = time.monotonic()
         p.server.fault("jobrequests", status=503, times=9999)
         assert second.wait()["result"] == "canceled"
+        # what is left of its second, and a hundredth of five minutes
+        assert time.monotonic() - begun > 2.5
         p.agent.says("completed with result: Abandoned")
         p.server.faults.clear()
         p.server.calm()

@@ -250,7 +250,9 @@ def test_a_conflict_that_ends_is_survived():
     with Case() as c:
         c.agent.configure(c.forge)
         c.forge.fault("session", method="POST", status=409, times=3)
+        c.forge.fault("session", method="POST", status=401, times=3)  # nor is a token that is refused again and again the end
         c.agent.start().listening()
+        assert len(c.forge.seen("session", "POST")) == 7
         assert c.agent.stop() == 0
 
 

@@ -429,6 +429,36 @@ static void a_job_is_kept_for_the_next_agent_with_all_that_its_calls_need(void *
 	json_decref(message);
 }
 
+/* Enums come as texts or as numbers. */
+static void how_a_job_ended_is_read_in_either_form(void **state)
+{
+	(void)state;
+	static const struct {
+		int status;
+		const char *text, *result;
+	} rows[] = {
+		{200, "{\"result\":\"Canceled\"}", "Canceled"},
+		{200, "{\"Result\":0}", "succeeded"},
+		{200, "{\"result\":3}", "canceled"},
+		{200, "{\"result\":5}", "abandoned"},
+		{200, "{\"result\":6}", NULL},
+		{200, "{\"result\":-1}", NULL},
+		{200, "{\"result\":null}", NULL},
+		{404, "{\"result\":0}", NULL},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_response r = {.status = rows[i].status, .body = STR_INIT(1 << 16)};
+		str_append(&r.body, rows[i].text);
+		char *result = job_of_v1.result(&r);
+		if (rows[i].result == NULL)
+			assert_null(result);
+		else
+			assert_string_equal(result, rows[i].result);
+		free(result);
+		http_response_done(&r);
+	}
+}
+
 static void a_job_that_could_not_be_reported_is_refused(void **state)
 {
 	(void)state;
@@ -477,6 +507,7 @@ int main(void)
 		cmocka_unit_test(a_message_without_a_number_is_number_0_and_is_removed_like_any_other),
 		cmocka_unit_test(a_job_is_gone_by_the_class_of_the_error_alone),
 		cmocka_unit_test(a_job_is_kept_for_the_next_agent_with_all_that_its_calls_need),
+		cmocka_unit_test(how_a_job_ended_is_read_in_either_form),
 		cmocka_unit_test(a_job_that_could_not_be_reported_is_refused),
 		cmocka_unit_test(annotations_become_issues_and_are_counted),
 	};
