@@ -4,53 +4,25 @@
 #include "base/sys/fs.h"
 #include "base/data/json.h"
 #include "engine/run/step.h"
-#include "engine/journal/postgres/open.h"
+#include "harness/shared_journal.h"
 #include "engine/journal/store.h"
 
 #include <fcntl.h>
-#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 
 static char *dir;
 static struct store *store;
 
-static const char *url(void)
-{
-	return getenv("DAVIT_TEST_JOURNAL");
-}
-
-static void in_postgres(const char *sql)
-{
-	PGconn *conn = PQconnectdb(url());
-	PGresult *done = PQexec(conn, sql);
-	assert_int_not_equal(PQresultStatus(done), PGRES_FATAL_ERROR);
-	PQclear(done);
-	PQfinish(conn);
-}
-
-/* A state directory that works with the shared journal from now on. */
-static int join(const char *at, const char *key, struct store **ret)
-{
-	struct err err = ERR_INIT;
-	char line[1000];
-	int r = journal_use(at, url(), key, &err);
-	if (r == 0)
-		r = journal_open(at, ret, &err);
-	if (r < 0)
-		fail_msg("%s", err_line(&err, line, sizeof(line)));
-	return r;
-}
-
 static int set_up(void **state)
 {
 	(void)state;
 	if (fs_make_temp_dir("davit-store-test", &dir, NULL) < 0)
 		return -1;
-	if (url() == NULL)
+	if (shared_journal_url() == NULL)
 		return store_open(dir, NULL, &store, NULL);
-	in_postgres("SET client_min_messages TO warning; DROP SCHEMA IF EXISTS davit CASCADE");
-	return join(dir, NULL, &store);
+	shared_journal_clear();
+	return shared_journal_join(dir, NULL, &store);
 }
 
 static int tear_down(void **state)
@@ -245,7 +217,7 @@ static void a_claim_of_ones_own_is_good_until_it_is_released(void **state)
 	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
 	assert_false(elsewhere);
 	assert_int_equal(store_take_over(store, "d", NULL), 0);
-	assert_int_equal(store_is_shared(store), url() != NULL);
+	assert_int_equal(store_is_shared(store), shared_journal_url() != NULL);
 }
 
 static void a_state_row_comes_with_done_and_goes_with_undone(void **state)
@@ -403,14 +375,14 @@ static void add_machine(struct machine *m)
 	struct str key _cleanup_(str_done) = STR_INIT(100);
 	assert_int_equal(fs_make_temp_dir("davit-store-test", &m->dir, NULL), 0);
 	assert_int_equal(journal_key(dir, &key, NULL), 0);
-	assert_int_equal(join(m->dir, str_peek(&key), &m->store), 0);
+	assert_int_equal(shared_journal_join(m->dir, str_peek(&key), &m->store), 0);
 	assert_string_equal(store_id(m->store), store_id(store));
 	assert_string_not_equal(store_place(m->store), store_place(store));
 }
 
 static void only_postgres(void)
 {
-	if (url() == NULL)
+	if (shared_journal_url() == NULL)
 		skip();
 }
 
@@ -421,9 +393,9 @@ static void a_machine_without_the_key_or_with_another_one_is_refused(void **stat
 	struct err err = ERR_INIT;
 	char wrong[] = "0000000000000000000000000000000000000000000000000000000000000000";
 	_cleanup_free_ char *other = fs_join(dir, "other");
-	assert_int_equal(journal_use(other, url(), NULL, &err), ERR_AUTH);
-	assert_int_equal(journal_use(other, url(), wrong, &err), ERR_AUTH);
-	assert_int_equal(journal_use(other, url(), "abc", &err), ERR_INVALID);
+	assert_int_equal(journal_use(other, shared_journal_url(), NULL, &err), ERR_AUTH);
+	assert_int_equal(journal_use(other, shared_journal_url(), wrong, &err), ERR_AUTH);
+	assert_int_equal(journal_use(other, shared_journal_url(), "abc", &err), ERR_INVALID);
 	struct store *none = NULL;
 	assert_int_equal(journal_open_readonly(other, &none, &err), ERR_NOT_FOUND);
 }
@@ -535,7 +507,7 @@ static void a_process_that_connected_again_is_nobody_elses_once_its_lock_is_free
 	bool elsewhere = false;
 	assert_int_equal(store_claim(store, "d", &elsewhere, NULL), 0);
 	add("d", "p", "open");
-	PGconn *former = PQconnectdb(url());
+	PGconn *former = PQconnectdb(shared_journal_url());
 	in_postgres("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name='davit'");
 	PQclear(PQexec(former, "SELECT pg_advisory_lock(hashtextextended('d', 1))"));
 	assert_int_equal(store_event_add(store, "d", 0, "x", NULL, NULL), 0);
@@ -562,7 +534,7 @@ static void a_journal_of_an_earlier_davit_is_written_and_made_whole(void **state
 	assert_int_equal(json_array_size(events), 1);
 	in_postgres("UPDATE davit.deployment SET owner=NULL");
 	store_close(store);
-	assert_int_equal(join(dir, NULL, &store), 0);
+	assert_int_equal(shared_journal_join(dir, NULL, &store), 0);
 	in_postgres("SELECT written FROM davit.deployment; SELECT 1 FROM davit.plan");
 }
 
@@ -601,7 +573,7 @@ static void a_newer_format_is_refused_with_both_numbers(void **state)
 	struct store *other = NULL;
 	struct err err = ERR_INIT;
 	char line[1000];
-	if (url())
+	if (shared_journal_url())
 		in_postgres("UPDATE davit.meta SET value='7' WHERE key='format'");
 	else
 		set_format_of_sqlite();

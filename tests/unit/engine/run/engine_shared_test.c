@@ -2,45 +2,24 @@
 #include "engine_world.h"
 #include "base/data/json.h"
 #include "base/sys/fs.h"
-#include "engine/journal/postgres/open.h"
+#include "harness/shared_journal.h"
 
 #include <fcntl.h>
-#include <libpq-fe.h>
 
 static const char lock_name[] = "base/open/shop.production/lock", others[] = "00000000000000000000000000000000";
 static char *other_dir;
 static struct store *other;
-
-static const char *url(void)
-{
-	return getenv("DAVIT_TEST_JOURNAL");
-}
-
-static void in_postgres(const char *sql)
-{
-	PGconn *conn = PQconnectdb(url());
-	PGresult *done = PQexec(conn, sql);
-	assert_int_not_equal(PQresultStatus(done), PGRES_FATAL_ERROR);
-	PQclear(done);
-	PQfinish(conn);
-}
-
-static void join(const char *at, const char *key, struct store **ret)
-{
-	assert_int_equal(journal_use(at, url(), key, NULL), 0);
-	assert_int_equal(journal_open(at, ret, NULL), 0);
-}
 
 static int set_up_shared(void **state)
 {
 	int r = set_up(state);
 	other = NULL;
 	other_dir = in_dir("other");
-	if (r < 0 || url() == NULL)
+	if (r < 0 || shared_journal_url() == NULL)
 		return r;
-	in_postgres("SET client_min_messages TO warning; DROP SCHEMA IF EXISTS davit CASCADE");
+	shared_journal_clear();
 	store_close(store);
-	join(state_dir, NULL, &store);
+	shared_journal_join(state_dir, NULL, &store);
 	return 0;
 }
 
@@ -70,7 +49,7 @@ static void another_machine_takes_it_over(void)
 	bool elsewhere = false;
 	in_postgres("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name='davit'");
 	assert_int_equal(journal_key(state_dir, &key, NULL), 0);
-	join(other_dir, str_peek(&key), &other);
+	shared_journal_join(other_dir, str_peek(&key), &other);
 	assert_int_equal(store_claim(other, id, &elsewhere, NULL), 0);
 	assert_true(elsewhere);
 	assert_int_equal(store_take_over(other, id, NULL), 0);
@@ -85,7 +64,7 @@ static const char cleaned_steps[] =
 static void a_lock_that_another_machine_took_over_meanwhile_is_not_taken_back(void **state)
 {
 	(void)state;
-	if (url() == NULL)
+	if (shared_journal_url() == NULL)
 		skip();
 	_cleanup_(engine_result_done) struct engine_result result = {0};
 	_cleanup_json_ json_t *d = deployment("rollback", cleaned_steps);
