@@ -72,6 +72,62 @@ static size_t count_waiting(const struct scale *s, const char *repository)
 	return count;
 }
 
+static void tell_failure(const struct scale *s, const struct runner *r, const struct err *err)
+{
+	char line[ERR_FRAME_SIZE];
+	scale_tell(s, "trouble", r, "%s%s%s", err_line(err, line, sizeof(line)), err->hint[0] != '\0' ? "; " : "",
+	           err->hint);
+}
+
+/* What the service says of one repository is no reason to leave the others alone: it may be gone, or closed to us. */
+static bool is_of_one(const struct scale *s, const struct err *err)
+{
+	return api_pause_ms(s->api) == 0 && err->foreign >= 403 && err->foreign < 500 && err->foreign != 407 &&
+	       err->foreign != 408 && err->foreign != 429;
+}
+
+/* The first failure of a streak is told. */
+static void leave_out(struct scale *s, const char *repository, struct err *err)
+{
+	if (!strv_has(&s->left_out, repository)) {
+		tell_failure(s, NULL, err);
+		strv_add(&s->left_out, repository);
+	}
+	err_clear(err);
+}
+
+static void take_in(struct scale *s, const char *repository)
+{
+	struct strv *v = &s->left_out;
+	for (size_t i = 0; i < v->count; i++)
+		if (strcmp(v->items[i], repository) == 0) {
+			free(v->items[i]);
+			v->items[i--] = v->items[--v->count];
+		}
+}
+
+/* True: a slot came free. */
+static bool clear_ended(struct scale *s, struct wait *w)
+{
+	bool any = false;
+	for (size_t i = s->count; i-- > 0;) {
+		struct err err = ERR_INIT;
+		struct runner *r = &s->runners[i];
+		runner_look(r);
+		if (r->lives)
+			continue;
+		if (api_pause_ms(s->api) > 0 || runner_clear(s, r, w, &err) < 0) {
+			if (err.code != 0)
+				tell_failure(s, r, &err);
+			continue;
+		}
+		runner_done(r);
+		*r = s->runners[--s->count];
+		any = true;
+	}
+	return any;
+}
+
 /* One for each repository in turn, so that none has all the slots while another waits. */
 static int serve(struct scale *s, const struct strv *repositories, size_t *wanted, struct wait *w, struct err *err)
 {
@@ -84,6 +140,13 @@ static int serve(struct scale *s, const struct strv *repositories, size_t *wante
 				continue;
 			r = runner_start(s, repositories->items[i], w, err);
 			any = true;
+			if (r < 0 && is_of_one(s, err)) {
+				leave_out(s, repositories->items[i], err);
+				wanted[i] = 0;
+				r = 0;
+				/* Its slot is another one's. */
+				(void)clear_ended(s, w);
+			}
 		}
 	}
 	return r;
@@ -120,42 +183,21 @@ static int look(struct scale *s, struct wait *w, struct err *err)
 	_cleanup_(strv_done) struct strv repositories = {0};
 	int r = demand_repositories(s, w, &repositories, err);
 	_cleanup_free_ size_t *wanted = xcalloc(repositories.count + 1, sizeof(*wanted));
-	for (size_t i = 0; r == 0 && i < repositories.count; i++)
+	for (size_t i = 0; r == 0 && i < repositories.count; i++) {
 		r = demand_of(s, repositories.items[i], w, &wanted[i], err);
+		if (r == 0 && wanted[i] == 0)
+			take_in(s, repositories.items[i]);
+		if (r == 0 || !is_of_one(s, err))
+			continue;
+		leave_out(s, repositories.items[i], err);
+		wanted[i] = 0;
+		r = 0;
+	}
 	if (r == 0)
 		r = serve(s, &repositories, wanted, w, err);
 	if (r == 0)
 		make_room(s, &repositories, wanted);
 	return r;
-}
-
-static void tell_failure(const struct scale *s, const struct runner *r, const struct err *err)
-{
-	char line[ERR_FRAME_SIZE];
-	scale_tell(s, "trouble", r, "%s%s%s", err_line(err, line, sizeof(line)), err->hint[0] != '\0' ? "; " : "",
-	           err->hint);
-}
-
-/* True: a slot came free. */
-static bool clear_ended(struct scale *s, struct wait *w)
-{
-	bool any = false;
-	for (size_t i = s->count; i-- > 0;) {
-		struct err err = ERR_INIT;
-		struct runner *r = &s->runners[i];
-		runner_look(r);
-		if (r->lives)
-			continue;
-		if (api_pause_ms(s->api) > 0 || runner_clear(s, r, w, &err) < 0) {
-			if (err.code != 0)
-				tell_failure(s, r, &err);
-			continue;
-		}
-		runner_done(r);
-		*r = s->runners[--s->count];
-		any = true;
-	}
-	return any;
 }
 
 static void signal_all(const struct scale *s)
@@ -270,6 +312,7 @@ int scale_run(const struct scale_options *options, int cancel_fd, struct err *er
 	free(s.runners);
 	api_free(s.api);
 	strv_done(&s.repositories);
+	strv_done(&s.left_out);
 	free(s.owner);
 	free(s.dir);
 	return r;

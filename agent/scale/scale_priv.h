@@ -20,6 +20,7 @@ struct scale {
 	char *dir;   /* STATE/autoscale */
 	char *owner; /* all repositories of whom; NULL */
 	struct strv repositories;
+	struct strv left_out; /* of them, at the last look: what the service says of each was told */
 	struct runner *runners;
 	size_t count, cap;
 	bool stopping;

@@ -186,6 +186,21 @@ def test_what_is_asked_again_costs_nothing_and_limits_are_obeyed():
         assert c.agent.stop(signal.SIGTERM) == 0
 
 
+def test_a_repository_that_is_gone_or_closed_keeps_no_other_one_waiting():
+    with Scaled() as c:
+        # Of the second no runner can be registered.
+        c.forge.faults(path=f"/repos/{TWO}/actions/runners/generate-jitconfig", status=404, times=-1, body='{"message": "Not Found"}')
+        one = (BURST % ("web", "true")).replace("[1, 2, 3]", "[1]")
+        first, second = (c.forge.push(one, name=name, files={"repository": name}) for name in (TWO, ONE))
+        c.scale(*(word for name in ("acme/gone", TWO, ONE) for word in ("--url", f"{c.forge.url}/{name}")), slots="1")
+        assert [j["conclusion"] for j in c.forge.ended(second)] == ["success"]
+        until("further looks", lambda: len(c.forge.requests("/acme/gone/")) >= 4)
+        assert c.agent.text().count("the queued jobs of acme/gone") == c.agent.text().count(f"register a runner for {TWO}") == 1, c.agent.text()
+        c.forge.no_faults()
+        assert [j["conclusion"] for j in c.forge.ended(first)] == ["success"], "it is there again"
+        assert c.agent.stop(signal.SIGTERM) == 0
+
+
 def test_killed_in_the_middle_it_leaves_no_stale_registration_after_its_next_start():
     with Scaled() as c:
         go = c.agent.root / "go"
