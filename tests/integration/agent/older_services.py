@@ -61,7 +61,8 @@ def stop(place):
 STEPS = [
     {"displayNameToken": "greet", "contextName": "greet", "reference": {"type": "script"}, "inputs": {"type": 2, "map": [
         {"key": "script", "value": "echo hello $LEVEL\necho \"$KEY\"\necho word=up >> $GITHUB_OUTPUT\necho '# fine' >> $GITHUB_STEP_SUMMARY\n"
-                                   "echo '::warning file=a.c,line=3,title=T::mind'\necho '::notice::by the way'"}]},
+                                   "echo '::warning file=a.c,line=3,title=T::mind'\necho '::notice::by the way'\n"
+                                   "echo\nprintf 'ä%.0s' $(seq 3000)\necho"}]},
      "environment": {"type": 2, "map": [{"key": "LEVEL", "value": "there"}, {"key": "KEY", "value": {"type": 3, "expr": "secrets.DEPLOY_KEY"}}]}},
     {"displayNameToken": "breaks", "reference": {"type": "script"}, "inputs": {"type": 2, "map": [{"key": "script", "value": "echo ::set-output name=a::b; exit 3"}]},
      "continueOnError": {"type": 5, "bool": True}},
@@ -91,6 +92,10 @@ def test_a_job_of_the_older_services_is_carried_out_and_reported_step_by_step():
         log = job.log("greet")
         assert "hello there" in log and SECRET not in log and "***" in log, log
         assert job.feed("greet").count("hello there") == 1, job.lines
+        assert "ä" * 1024 + "..." in job.feed("greet") and "" not in job.feed("greet")
+        lines = [line.partition(" ")[2] for line in job.raw_log(job.record("greet")).decode().splitlines()]
+        firsts = [(start, values[0]) for step, start, values in job.lines if step == job.record("greet")["id"]]
+        assert all(lines[start - 1] == value or value.endswith("ä...") for start, value in firsts), firsts
         assert job.issues("greet") == [("warning", "mind"), ("notice", "by the way")]
         issue = job.record("greet")["issues"][0]
         assert issue["data"]["file"] == "a.c" and issue["data"]["line"] == "3" and issue["data"]["title"] == "T", issue
