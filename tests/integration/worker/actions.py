@@ -258,6 +258,17 @@ runs:
             self.assertIn(line, lines)
         self.assertIn("after file file none", run.lines("after"))
 
+    def test_an_action_that_uses_one_of_the_workspace_has_a_post_that_only_says_so(self):
+        self.tools.push({"around/action.yml": "runs: {using: composite, steps: [{uses: ./inner}]}\n",
+                         "alone/action.yml": "runs: {using: composite, steps: [{run: echo alone, shell: sh}]}\n"}, ref="main")
+        run = self.local({"inner/action.yml": "runs: {using: composite, steps: [{run: echo inside, shell: sh}]}\n"}, f'''
+            - {{name: A, uses: {TOOLS}/around@main}}
+            - {{name: B, uses: {TOOLS}/alone@main}}
+        ''')
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertEqual([s["name"] for s in run.job["steps"]], ["Set up job", "gets", "A", "B", "Post A", "Complete job"])
+        self.assertEqual(run.lines("Post A"), ["Post job cleanup."])
+
     def test_steps_of_an_action_know_neither_the_jobs_defaults_nor_its_inputs_as_variables(self):
         self.tools.push({"plain/action.yml": """
 inputs: {who: {default: you}}

@@ -159,6 +159,14 @@ class Steps(unittest.TestCase):
         told = [strip_colours(line) for line in run.lines("known")]
         self.assertEqual(list(json.loads("\n".join(told[len(told) - told[::-1].index("{") - 1:]))), ["fails"])
 
+    def test_names_of_the_runner_that_a_step_sets_are_shown_and_not_believed(self):
+        run = self.house.run('''
+            - {run: 'printf "%s\\n" CI=mine HOME=/nowhere GITHUB_NEW=1 RUNNER_NEW=2 RUNNER_OS=Fake >> "$GITHUB_ENV"'}
+            - {name: sees, run: 'echo "$CI $HOME $GITHUB_NEW $RUNNER_NEW $RUNNER_OS ${{ env.RUNNER_OS }}"'}
+        ''')
+        self.assertEqual(run.lines("sees")[-1], "mine /nowhere 1 2 Linux Fake")
+        self.assertIn("  RUNNER_OS: Fake", run.lines("sees"))
+
     def test_the_defaults_of_a_job_replace_those_of_its_workflow_as_a_whole(self):
         run = self.house.run('''
             - {name: make, run: mkdir -p sub, working-directory: "${{ github.workspace }}"}
