@@ -94,7 +94,7 @@ class Steps(unittest.TestCase):
                 echo "LEVEL=github" >> "$GITHUB_ENV"
                 printf 'LINES<<EOF\\none\\ntwo\\nEOF\\n' >> "$GITHUB_ENV"
                 echo "GITHUB_SHA=forged" >> "$GITHUB_ENV"
-                echo "NODE_OPTIONS=--x" >> "$GITHUB_ENV"
+                printf '%s\\n' NODE_OPTIONS=--x Node_Options=--y >> "$GITHUB_ENV"
                 mkdir -p "$RUNNER_TEMP/bin" && printf '#!/bin/sh\\necho found\\n' > "$RUNNER_TEMP/bin/tool" && chmod +x "$RUNNER_TEMP/bin/tool"
                 echo "$RUNNER_TEMP/bin" >> "$GITHUB_PATH"
             - name: sees
@@ -114,7 +114,7 @@ class Steps(unittest.TestCase):
         self.assertIn("one,two,", lines)
         self.assertIn("repo=octo/demo os=Linux name=box-1 ws=demo pwd=demo", lines)
         self.assertIn("none", lines)
-        self.assertEqual(run.messages("sets"), [("failure", "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.")])
+        self.assertEqual(run.messages("sets"), [("failure", "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.")] * 2)
 
     def test_outputs_reach_later_steps_and_the_jobs_outputs(self):
         run = self.house.run('''
@@ -180,7 +180,9 @@ class Steps(unittest.TestCase):
         run = self.house.run('''
             - {id: one, name: bad, run: 'printf "good=1\\nA<<E\\nv" >> "$GITHUB_OUTPUT"; echo ok >> "$GITHUB_STEP_SUMMARY"'}
             - {name: next, if: always(), run: "echo 'got ${{ steps.one.outputs.good }}'"}
+            - {name: each, if: always(), run: 'for i in "$GITHUB_OUTPUT" "$GITHUB_STATE" "$GITHUB_ENV"; do echo odd >> "$i"; done'}
         ''')
+        self.assertEqual([m.split("'")[1] for _, m in run.messages("each") if "'odd'" not in m], ["env", "state", "output"])
         self.assertEqual(run.conclusions()["bad"], "failure")
         self.assertEqual([m for _, m in run.messages("bad")], ["Unable to process file command 'output' successfully.",
                                                                "Invalid value. EOF marker missing new line."])
@@ -466,12 +468,14 @@ class Steps(unittest.TestCase):
               timeout-minutes: ${{ fromJSON('"x"') }}
               run: echo runs
             - {name: goes on, if: always(), continue-on-error: "${{ github.job }}", run: exit 3}
+            - {name: not asked, if: always(), continue-on-error: "${{ github.job }}", run: echo}
         ''')
         place = r"^The template is not valid\. \.github/workflows/ci\.yml \(Line: \d+, Col: \d+\): "
         self.assertRegex(run.messages("env")[0][1], place + r"Error parsing fromJson.*,\.github/workflows/ci\.yml \(Line: \d+, "
                                                             r"Col: \d+\): A sequence was not expected$")
         self.assertRegex(run.messages("minutes")[1][1], place + "Unexpected value 'x'$")
         self.assertIn("runs", run.lines("minutes"))
+        self.assertEqual((run.conclusions()["minutes"], run.messages("not asked")), ("success", []))
         self.assertRegex(run.messages("goes on")[-1][1], place + "Unexpected value 'build'$")
 
     def test_the_script_is_shown_in_the_header(self):
@@ -517,6 +521,20 @@ class Steps(unittest.TestCase):
         self.assertEqual([r["status"] for r in self.house.forge.requests("job-logs.txt")].count(412), 1)
         sealed = [r for r in self.house.forge.requests("job-logs.txt") + self.house.forge.requests("step-logs-") if "comp=seal" in r["query"]]
         self.assertGreaterEqual(len(sealed), 2)
+
+    def test_a_summary_has_its_size_and_its_line_ends(self):
+        run = self.house.run('''
+            - name: whole
+              run: head -c 1048576 /dev/zero | tr "\\0" x > "$GITHUB_STEP_SUMMARY"
+            - name: over
+              run: head -c 1048577 /dev/zero | tr "\\0" x > "$GITHUB_STEP_SUMMARY"
+            - name: ends
+              run: printf "\\357\\273\\277a\\r\\nb\\rc" > "$GITHUB_STEP_SUMMARY"
+        ''')
+        self.assertEqual(run.conclusion, "success", run.messages("over"))
+        self.assertEqual((run.step("whole")["summary"], run.step("over")["summary"]), ("x" * (1 << 20), None))
+        self.assertRegex(run.messages("over")[0][1], r"^\$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of 1024k, got 1024k\.")
+        self.assertEqual(run.step("ends")["summary"], "a\nb\nc\n")
 
     def test_a_summary_that_is_too_large_for_the_service_stays_here(self):
         url = f"{self.house.forge.url}/_services/blobs/of-a-summary"
