@@ -7,94 +7,80 @@ bool call_is_running(const struct call *c)
 	return c->transfer != NULL;
 }
 
-static void release(struct call *c)
-{
-	c->transfer = NULL;
-	wire_headers_done(&c->headers);
-	free(TAKE(c->url));
-	str_done(&c->body);
-}
-
 void call_cancel(struct call *c)
 {
-	if (c->transfer != NULL)
-		http_cancel(c->transfer);
-	release(c);
+	http_cancel(TAKE(c->transfer));
 }
 
-/* Releases the parts of the call first, so that its owner may start the next one with the same call. */
+/* The call is free before its owner hears of it, who may start the next one with it. */
 static void finished(void *context, int result, struct http_response *response, const struct err *err)
 {
 	struct call *c = context;
-	call_done_fn done = c->done;
-	void *owner = c->context;
-	release(c);
-	done(owner, result, response, err);
+	c->transfer = NULL;
+	c->done(c->context, result, response, err);
+}
+
+static void start(struct listener *l, struct call *c, const struct http_request *request, call_done_fn done,
+                  void *context)
+{
+	struct err err = ERR_INIT;
+	call_cancel(c);
+	*c = (struct call){.listener = l, .done = done, .context = context};
+	c->transfer = http_start(l->http, request, finished, c, &err);
+	if (c->transfer == NULL) {
+		struct http_response none = {0};
+		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
+	}
 }
 
 void call_start(struct listener *l, struct call *c, const struct call_request *q, call_done_fn done, void *context)
 {
-	call_cancel(c);
+	_cleanup_(wire_headers_done) struct wire_headers headers;
+	_cleanup_(str_done) struct str body = STR_SECRET_INIT(BODY_MAX);
+	_cleanup_free_ char *url = q->url;
 	bool has_body = q->json != NULL || q->form != NULL;
-	*c = (struct call){
-		.listener = l, .url = q->url, .body = STR_SECRET_INIT(BODY_MAX), .done = done, .context = context};
-	wire_headers_make(&c->headers, q->token != NULL ? "Bearer" : NULL, q->token, true, q->json != NULL);
+	wire_headers_make(&headers, q->token != NULL ? "Bearer" : NULL, q->token, true, q->json != NULL);
 	if (q->json != NULL) {
 		_cleanup_free_ char *text = json_text(q->json);
-		str_append(&c->body, text);
+		str_append(&body, text);
 		explicit_bzero(text, strlen(text));
 	} else if (q->form != NULL) {
-		str_append(&c->body, q->form);
-		c->headers.lines[c->headers.count++] = xstrdup("Content-Type: application/x-www-form-urlencoded");
+		str_append(&body, q->form);
+		headers.lines[headers.count++] = xstrdup("Content-Type: application/x-www-form-urlencoded");
 	}
 	struct http_request request = {
 		.method = q->method,
-		.url = c->url,
-		.headers = (const char *const *)c->headers.lines,
-		.body = has_body ? str_peek(&c->body) : NULL,
-		.body_len = has_body ? c->body.len : 0,
+		.url = url,
+		.headers = (const char *const *)headers.lines,
+		.body = has_body ? str_peek(&body) : NULL,
+		.body_len = has_body ? body.len : 0,
 		.max_body = q->max_body,
 		.timeout_ms = q->timeout_ms != 0 ? wire_limit_ms(q->timeout_ms) : wire_call_ms(),
+		.last = q->last,
 		.follow = true,
 	};
-	struct err err = ERR_INIT;
-	c->transfer = http_start(l->http, &request, finished, c, &err);
-	if (c->transfer == NULL) {
-		struct http_response none = {0};
-		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
-		return;
-	}
-	/* The client has its own copies: a token need not stay here while a poll waits. */
-	wire_headers_done(&c->headers);
-	free(TAKE(c->url));
-	str_done(&c->body);
+	start(l, c, &request, done, context);
 }
 
 void call_service(struct listener *l, struct call *c, struct service_request *q, const char *token, call_done_fn done,
                   void *context)
 {
-	call_cancel(c);
-	*c = (struct call){.listener = l, .body = STR_SECRET_INIT(BODY_MAX), .done = done, .context = context};
+	_cleanup_(wire_headers_done) struct wire_headers headers;
 	_cleanup_free_ char *text = q->json != NULL ? json_text(q->json) : NULL;
-	service_request_headers(q, token, text != NULL, &c->headers);
+	_cleanup_free_ char *url = TAKE(q->url);
+	service_request_headers(q, token, text != NULL, &headers);
 	struct http_request request = {
 		.method = q->method,
-		.url = q->url,
-		.headers = (const char *const *)c->headers.lines,
+		.url = url,
+		.headers = (const char *const *)headers.lines,
 		.body = text,
 		.body_len = text != NULL ? strlen(text) : 0,
 		.max_body = q->max_body,
 		.timeout_ms = q->timeout_ms != 0 ? wire_limit_ms(q->timeout_ms) : wire_call_ms(),
 		.follow = q->version == NULL,
 	};
-	struct err err = ERR_INIT;
-	c->transfer = http_start(l->http, &request, finished, c, &err);
 	service_request_done(q);
-	wire_headers_done(&c->headers);
-	if (c->transfer == NULL) {
-		struct http_response none = {0};
-		finished(c, err.code != 0 ? err.code : ERR_INTERNAL, &none, &err);
-	}
+	start(l, c, &request, done, context);
 }
 
 int call_result(int result, const struct http_response *response, const struct err *err, const char *what,

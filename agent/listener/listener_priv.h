@@ -10,14 +10,11 @@
 
 struct listener;
 
-/* One request in flight, with everything it was made of. */
+/* One request in flight. The client has its own copies of all that it was made of. */
 typedef void (*call_done_fn)(void *context, int result, struct http_response *response, const struct err *err);
 struct call {
 	struct listener *listener;
 	struct http_transfer *transfer; /* NULL: none */
-	struct wire_headers headers;
-	char *url;
-	struct str body;
 	call_done_fn done;
 	void *context;
 };
@@ -30,6 +27,7 @@ struct call_request {
 	const char *token;  /* Bearer; NULL: none */
 	const json_t *json; /* body; or */
 	const char *form;   /* a form as body */
+	bool last;          /* no other request to that server is near (http.h) */
 	int64_t timeout_ms;
 	size_t max_body;
 };

@@ -3,6 +3,7 @@
 
 #include "base/core/clock.h"
 #include "base/core/log.h"
+#include "base/net/net.h"
 
 enum { RETRY_MS = 30000, CLOCK_FAILURES_MAX = 60 };
 #define CLOCK_AHEAD_MAX_MS (INT64_C(30) * 24 * 3600 * 1000)
@@ -39,7 +40,11 @@ int endpoint_token_request(struct endpoint *e, struct call *c, call_done_fn done
 		return r;
 	oauth_form(str_peek(&assertion), &form);
 	const char *url = e->reg.token_url != NULL ? e->reg.token_url : e->reg.authorization_url;
-	struct call_request q = {.url = xstrdup(url), .form = str_peek(&form)};
+	/* At github.com tokens are given by a host of their own, and the next one is asked of it in an hour: hundreds of connections would be
+	 * kept for that, one of each registration. */
+	const char *queue = e->reg.broker_url != NULL ? e->reg.broker_url : e->reg.server_url;
+	struct call_request q = {
+		.url = xstrdup(url), .form = str_peek(&form), .last = queue != NULL && !net_same_origin(url, queue)};
 	call_start(e->listener, c, &q, done, context);
 	return 0;
 }

@@ -37,6 +37,7 @@ struct http *http_new(const struct http_config *config, struct err *err)
 		free(h);
 		return NULL;
 	}
+	http_handles_begin(h);
 	/* One connection for many polls where the service speaks HTTP/2. */
 	curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
 	const char *ca_file = c->ca_file != NULL ? c->ca_file : getenv("SSL_CERT_FILE");
@@ -92,8 +93,9 @@ void http_free(struct http *h)
 		return;
 	while (h->first != NULL)
 		http_cancel(h->first);
-	http_handles_end(h);
+	http_handles_forget(h);
 	curl_multi_cleanup(h->multi);
+	http_handles_end(h);
 	http_sockets_end(h);
 	free(h->user_agent);
 	free(h->ca_file);
@@ -114,7 +116,7 @@ void http_set_user_agent(struct http *h, const char *user_agent)
 {
 	free(h->user_agent);
 	h->user_agent = xstrdup(user_agent);
-	http_handles_end(h); /* they have the former one */
+	http_handles_forget(h); /* they have the former one */
 }
 
 void http_response_done(struct http_response *r)

@@ -36,6 +36,7 @@ struct http_request {
 	int64_t connect_timeout_ms; /* 0: 30 s */
 	int retries; /* retries after network errors, 408, 429 and 5xx; 0: none. Only for repeatable requests.
 	                                    A Retry-After beyond 2 min or the deadline ends them: the answer is returned */
+	bool last; /* no other request to that server is near: its connection is not kept, but where others use it too */
 	bool fresh; /* a connection and a look-up of its own, for who asks whether there is one; else those of before serve */
 	const char *
 		socket; /* a Unix socket of this machine that is asked in place of the URL's host, through no proxy; NULL */

@@ -142,9 +142,10 @@ static void set_connection(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, t->socket);
 		curl_easy_setopt(t->easy, CURLOPT_PROXY, "");
 	}
+	if (t->last || t->fresh)
+		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
 	if (t->fresh) {
 		curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
 		curl_easy_setopt(t->easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	}
 	if (t->upgrade) {
@@ -208,6 +209,8 @@ static void set_common(struct http_transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, http_answer_data);
 	if (h->proxy != NULL && t->socket == NULL)
 		curl_easy_setopt(t->easy, CURLOPT_PROXY, h->proxy);
+	if (t->plain && h->sessions != NULL)
+		curl_easy_setopt(t->easy, CURLOPT_SHARE, h->sessions);
 	set_body(t);
 }
 
@@ -236,8 +239,8 @@ static bool is_plain(const struct http_transfer *t)
 {
 	return strcmp(t->method, "GET") == 0 && t->body == NULL && t->body_fd <= 0 && t->on_body == NULL &&
 	       buffer_size(t) == SMALL_BUFFER && t->socket == NULL && t->ca_text == NULL && t->connect_to == NULL &&
-	       t->connected_fd < 0 && !t->given_connection && !t->fresh && !t->anonymous && !t->unverified &&
-	       !t->upgrade && !t->handshake;
+	       t->connected_fd < 0 && !t->given_connection && !t->last && !t->fresh && !t->anonymous &&
+	       !t->unverified && !t->upgrade && !t->handshake;
 }
 
 int http_handle_take(struct http_transfer *t, int64_t timeout_ms, struct err *err)
@@ -274,8 +277,22 @@ void http_handle_give(struct http_transfer *t, bool ended_well)
 	h->kept[h->kept_count++] = easy;
 }
 
-void http_handles_end(struct http *h)
+/* What asks for a certificate, or shows none, is never plain: it resumes no session of another request. */
+void http_handles_begin(struct http *h)
+{
+	h->sessions = curl_share_init();
+	if (h->sessions != NULL)
+		curl_share_setopt(h->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+}
+
+void http_handles_forget(struct http *h)
 {
 	while (h->kept_count > 0)
 		curl_easy_cleanup(h->kept[--h->kept_count]);
+}
+
+void http_handles_end(struct http *h)
+{
+	http_handles_forget(h);
+	curl_share_cleanup(h->sessions);
 }

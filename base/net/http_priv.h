@@ -11,6 +11,7 @@ enum {
 
 struct http {
 	CURLM *multi;
+	CURLSH *sessions;              /* of TLS, of plain requests: else each handle has room for some of its own */
 	CURL *kept[HTTP_HANDLES_KEPT]; /* handles of plain requests that are over, for the next ones */
 	size_t kept_count;
 	int epoll_fd;                 /* of the connections that libcurl waits for */
@@ -47,7 +48,7 @@ struct http_transfer {
 	off_t body_start; /* -1: cannot be sent twice */
 	struct curl_slist *connect_to;
 	char *socket, *ca_text;
-	bool fresh, anonymous, unverified, handshake;
+	bool last, fresh, anonymous, unverified, handshake;
 	bool upgrade;          /* connects only; `done` takes the handle, which keeps the connection (websocket.c) */
 	int connected_fd;      /* -1: none, or libcurl has it */
 	bool given_connection; /* it has it */
@@ -101,7 +102,9 @@ void http_answer_forget(struct http_transfer *t);
 int http_handle_take(struct http_transfer *t, int64_t timeout_ms, struct err *err);
 /* Takes the handle from t and from the multi handle. It is kept where its try ended well and it may serve another request. */
 void http_handle_give(struct http_transfer *t, bool ended_well);
-void http_handles_end(struct http *h);
+void http_handles_begin(struct http *h);
+void http_handles_forget(struct http *h); /* those that are kept */
+void http_handles_end(struct http *h);    /* no other one is left */
 
 /* libcurl names its connections and its time from now on. */
 int http_sockets_begin(struct http *h, struct err *err);

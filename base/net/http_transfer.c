@@ -112,6 +112,7 @@ struct http_transfer *http_transfer_new(struct http *h, const struct http_reques
 	t->connect_timeout_ms = request->connect_timeout_ms > 0 ? request->connect_timeout_ms : 30000;
 	t->retries_left = request->retries;
 	t->follow = request->follow;
+	t->last = request->last;
 	t->fresh = request->fresh;
 	t->anonymous = request->anonymous;
 	t->unverified = request->unverified;

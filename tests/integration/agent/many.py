@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Many registrations in one agent, with jobs at an even pace: each begins in time, and memory and connections stay.
 DAVIT_MANY_REGISTRATIONS=200 DAVIT_MANY_MINUTES=10 makes a long one of it."""
+import contextlib
 import datetime
+import json
 import os
 import random
 import statistics
@@ -63,6 +65,31 @@ def test_of_jobs_at_an_even_pace_none_is_late():
         assert max(delays) < LATE_S, sorted(delays)[-5:]
         assert grown < GROWTH_KIB, grown
         assert c.agent.stop() == 0
+
+
+def connections_to(pid, port):
+    """So many descriptors of that process are connections to that port of this machine, open or left by the other side."""
+    own = set()
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):  # it may be closed meanwhile
+            own.add(os.readlink(f"/proc/{pid}/fd/{entry}"))
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as f:
+        lines = [line.split() for line in f.readlines()[1:]]
+    return sum(f"socket:[{line[9]}]" in own and line[2].endswith(f":{port:04X}") for line in lines)
+
+
+def test_no_connection_is_kept_to_a_host_that_only_gives_tokens():
+    names = [f"acme/r{i}" for i in range(4)]
+    with Case(names) as c:
+        for name in names:
+            c.agent.configure(c.forge, name)
+        for record in c.agent.root.glob("agent/registrations/*/registration.json"):
+            text = json.loads(record.read_text())
+            text["broker_url"] = text["broker_url"].replace("127.0.0.1", "localhost")
+            record.write_text(json.dumps(text))
+        c.agent.start().listening(count=len(names))
+        until("all poll", lambda: sum(r["polling"] for r in c.forge.runners()) >= len(names))
+        assert connections_to(c.agent.process.pid, int(c.forge.url.rsplit(":", 1)[1])) == len(names)
 
 
 if __name__ == "__main__":

@@ -229,6 +229,27 @@ static void polls_that_begin_at_the_end_of_others_all_get_their_answers(void **s
 	assert_int_equal(p.done, 72);
 }
 
+static long connections_so_far(struct http *h, struct http_request q)
+{
+	_cleanup_(asked_done) struct asked r = ask(h, "/together/1", q);
+	long long count = 0;
+	assert_int_equal(r.result, 0);
+	assert_true(str_parse_i64(str_peek(&r.a.body), 1, INT32_MAX, &count));
+	return (long)count;
+}
+
+static void the_last_request_of_a_connection_takes_one_that_is_there_and_leaves_none(void **state)
+{
+	(void)state;
+	_cleanup_(http_freep) struct http *h = http_new(NULL, NULL);
+	struct http_request any = {0}, last = {.last = true};
+	long first = connections_so_far(h, any);
+	assert_int_equal(connections_so_far(h, any), first);
+	assert_int_equal(connections_so_far(h, last), first);
+	assert_int_equal(connections_so_far(h, any), first + 1);
+	assert_int_equal(connections_so_far(h, any), first + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +260,7 @@ int main(void)
 		cmocka_unit_test(an_answer_comes_on_a_connection_in_the_place_of_one_that_ended),
 		cmocka_unit_test(a_connection_that_is_closed_here_and_open_elsewhere_wakes_nobody),
 		cmocka_unit_test(polls_that_begin_at_the_end_of_others_all_get_their_answers),
+		cmocka_unit_test(the_last_request_of_a_connection_takes_one_that_is_there_and_leaves_none),
 	};
 	return cmocka_run_group_tests(tests, start_server, stop_server);
 }
