@@ -38,6 +38,7 @@ class Pipelines:
         self.registration, self.management = "AREG" + secrets.token_hex(8), "mgmt-" + secrets.token_hex(16)
         self.counts, self.agents, self.sessions, self.runner_tokens, self.jobs = {}, {}, {}, {}, []
         self.complaints, self.requests, self.faults = [], [], []
+        self.storage = "BLOB_STORAGE_TYPE_AZURE"
         self.migrating, self.unknown = False, ()  # members of an agent that the server is too old for
         self.condition = threading.Condition()
         self.stopped = False

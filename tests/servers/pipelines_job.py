@@ -167,6 +167,9 @@ class JobCalls:
         if "/blob/" in self.url.path:
             owner, name = self.url.path.split("/blob/")[1].split("/", 1)
             job = self.owner.job_of(id=owner)
+            azure = [n for n in self.headers if n.lower().startswith("x-ms-")]
+            self.check(bool(azure) == self.owner.storage.endswith("AZURE"), f"headers for a storage of {self.owner.storage}: {azure}")
+            self.check(self.headers["Content-Type"] == "text/plain" or (azure and name.startswith("summary")), "the type of a blob")
             job.blobs[name] = job.blobs.get(name, b"") + self.raw
             return self.answer(201)
         job, call, body = self.owner.job_of(token=self.bearer()), self.url.path.rsplit("/", 1)[1], self.json()
@@ -175,4 +178,4 @@ class JobCalls:
         name = body.get("step_backend_id", job.id)
         kind = "summary" if "Summary" in call else "logs"
         return self.answer(200, {f"{kind}_url": f"{self.owner.url}/results/blob/{job.id}/{kind}-{name}?sig=1", "soft_size_limit": "1048576",
-                                 "blob_storage_type": "BLOB_STORAGE_TYPE_AZURE"} if call.startswith("Get") else {"ok": True})
+                                 "blob_storage_type": self.owner.storage} if call.startswith("Get") else {"ok": True})

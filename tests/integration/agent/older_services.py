@@ -366,12 +366,13 @@ def test_bursts_of_errors_and_connections_that_break_lose_no_job():
         p.server.fault("messages", "DELETE", status=500)
         p.server.fault("jobrequests", status=502, times=2)
         p.server.fault("connectionData", status=503)
-        p.server.fault("records", status=500, times=2)
+        p.server.fault("records", status=500, times=5)
         p.server.fault("logs", status=503)
         p.server.fault("events", status=500, times=2)
         job = p.server.queue(Job(p.server, ["echo hello"]))
         assert job.wait()["result"] == "succeeded"
         assert "hello" in job.log("Run echo hello") and job.record("build")["result"] == "succeeded"
+        assert set(job.steps().values()) == {"succeeded"} and len(job.steps()) == 3, job.steps()
         stop(p)
 
 
@@ -498,7 +499,13 @@ def test_a_just_in_time_configuration_without_a_broker_listens_at_the_older_queu
 
 
 def test_a_job_that_names_a_results_service_too_is_told_to_both():
+    for storage in ("BLOB_STORAGE_TYPE_AZURE", "BLOB_STORAGE_TYPE_UNSPECIFIED"):
+        results_are_told_too(storage)
+
+
+def results_are_told_too(storage):
     with Place() as p:
+        p.server.storage = storage
         p.start()
         job = p.server.queue(Job(p.server, STEPS, variables={"system.github.results_endpoint": f"{p.server.url}/results/"}))
         assert job.wait()["result"] == "succeeded"
