@@ -68,8 +68,11 @@ static void remove_begun(const char *path)
 {
 	_cleanup_free_ char *begun = xasprintf("%s%s", path, going);
 	struct err err = ERR_INIT;
-	if (fs_exists(AT_FDCWD, begun) && fs_remove_tree(AT_FDCWD, begun, &err) < 0)
-		log_err(&err);
+	if (!fs_exists(AT_FDCWD, begun) || fs_remove_what_goes(AT_FDCWD, begun, &err) >= 0)
+		return;
+	err_hint(&err, err.code,
+	         "what is another user's there, as containers of jobs may leave it, has to be removed by root");
+	log_err(&err);
 }
 
 /* Under its lock it only gets another name: the next job there waits no longer than that. */

@@ -184,6 +184,7 @@ struct removal {
 	dev_t device;
 	int top; /* of the tree's own directory; -1: not entered yet */
 	bool moved;
+	bool goes_on; /* behind what cannot be removed */
 };
 enum { DEPTH_MAX = 100, REMOVAL_ROUNDS = 100000 };
 
@@ -266,26 +267,37 @@ static int empty_dir(int fd, struct removal *m, int depth, struct err *err)
 		close(copy);
 		return err_errno(err, errnum, "read a directory");
 	}
-	for (;;) {
+	for (int first = 0;;) {
 		errno = 0;
 		const struct dirent *entry = readdir(dir);
 		if (entry == NULL)
-			return errno ? err_errno(err, errno, "read a directory") : 0;
+			return first < 0 ? first : errno ? err_errno(err, errno, "read a directory") : 0;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		int r = remove_entry(fd, entry->d_name, m, depth, err);
-		if (r < 0)
+		int r = remove_entry(fd, entry->d_name, m, depth, first < 0 ? NULL : err);
+		if (r < 0 && !m->goes_on)
 			return r;
+		first = first < 0 ? first : r;
 	}
 }
 
-int fs_remove_tree(int dirfd, const char *path, struct err *err)
+static int remove_tree(int dirfd, const char *path, bool goes_on, struct err *err)
 {
 	struct stat st;
 	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(err, errno, "look at '%s'", path);
-	struct removal m = {.device = st.st_dev, .top = -1};
+	struct removal m = {.device = st.st_dev, .top = -1, .goes_on = goes_on};
 	return remove_entry(dirfd, path, &m, 0, err);
+}
+
+int fs_remove_tree(int dirfd, const char *path, struct err *err)
+{
+	return remove_tree(dirfd, path, false, err);
+}
+
+int fs_remove_what_goes(int dirfd, const char *path, struct err *err)
+{
+	return remove_tree(dirfd, path, true, err);
 }
 
 int fs_sync_dir(int dirfd, const char *path, struct err *err)

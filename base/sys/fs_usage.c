@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -25,7 +26,26 @@ static int64_t bytes_of(const struct stat *st)
 	return S_ISDIR(st->st_mode) || st->st_nlink < 2 ? bytes : bytes / (int64_t)st->st_nlink;
 }
 
-/* Takes fd. What goes or cannot be opened meanwhile is not counted. */
+static int64_t count_below(int fd, dev_t device, int depth);
+
+/* What its owner has closed takes its room all the same: it is opened for the time of the count. */
+static int64_t count_closed(int fd, const char *name, const struct stat *st, int depth)
+{
+	int at = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), sub = -1;
+	int64_t bytes = 0;
+	char path[40];
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", at);
+	if (at >= 0 && chmod(path, (st->st_mode & 07777) | S_IRUSR | S_IXUSR) == 0) {
+		sub = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		bytes = sub >= 0 ? count_below(sub, st->st_dev, depth) : 0;
+		(void)chmod(path, st->st_mode & 07777);
+	}
+	if (at >= 0)
+		close(at);
+	return bytes;
+}
+
+/* Takes fd. What goes meanwhile, or is another user's and cannot be opened, is not counted. */
 static int64_t count_below(int fd, dev_t device, int depth)
 {
 	int64_t bytes = 0;
@@ -40,11 +60,15 @@ static int64_t count_below(int fd, dev_t device, int depth)
 		    fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != device)
 			continue;
 		bytes += bytes_of(&st);
-		int sub = S_ISDIR(st.st_mode) && depth < DEPTH_MAX
+		if (!S_ISDIR(st.st_mode) || depth >= DEPTH_MAX)
+			continue;
+		int sub = (st.st_mode & 0500) == 0500 || st.st_uid != geteuid() || geteuid() == 0
 		                  ? openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 		                  : -1;
 		if (sub >= 0)
 			bytes += count_below(sub, device, depth + 1);
+		else if (st.st_uid == geteuid())
+			bytes += count_closed(fd, entry->d_name, &st, depth + 1);
 	}
 	return bytes;
 }

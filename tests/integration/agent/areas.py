@@ -175,6 +175,32 @@ def test_a_sweep_follows_no_link_finishes_one_that_was_killed_and_leaves_a_held_
         assert sorted(p.name for p in root.iterdir()) == ["kept", "link"]
 
 
+def test_what_is_closed_counts_and_what_is_another_user_s_keeps_nothing_else():
+    if os.geteuid() != 0:
+        print("skipped: not root, who alone makes files of another user")
+        return
+    with tempfile.TemporaryDirectory(prefix="davit-areas-") as folder:
+        root, nobody = pathlib.Path(folder), 65534
+        closed, foreign = root / "area" / "closed", root / "area" / "foreign"
+        for place in (closed, foreign):
+            place.mkdir(parents=True)
+            (place / "file").write_bytes(bytes(3 * MIB))
+        for path in (root, root / "area", closed, closed / "file"):
+            os.chown(path, nobody, nobody)
+        root.chmod(0o755)
+        closed.chmod(0)
+
+        def as_nobody(quota):
+            done = subprocess.run([DAVIT, "worker", "sweep", str(quota), str(root / "area")], capture_output=True, text=True, timeout=60, check=True,
+                                  user=nobody, group=nobody, extra_groups=[], cwd="/")
+            return json.loads(done.stdout)[str(root / "area")], done.stderr
+        said, _ = as_nobody(100 * MIB)
+        assert 6 * MIB <= said["bytes"] < 7 * MIB and closed.stat().st_mode & 0o777 == 0, said
+        said, text = as_nobody(MIB)
+        assert said["removed"] and "Permission denied" in text and "removed by root" in text, text
+        assert sorted(p.name for p in root.rglob("*")) == ["area.going", "file", "foreign"]
+
+
 if __name__ == "__main__":
     os.environ.pop("DAVIT_STATE", None)
     sys.dont_write_bytecode = True
