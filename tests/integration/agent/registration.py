@@ -74,8 +74,8 @@ def test_a_registration_is_made_anew_beside_the_agent_that_serves_it():
         agent.configure(c.forge, "acme/widgets", "--replace", "--labels", "anew")
         agent.says("its new registration is served from here on")
         agent.configure(c.forge, "acme/gears")
-        (later, served) = agent.state()["registrations"]
-        assert served["labels"][-1] == "anew" and served["session"] and served["step"] != "stopped", served
+        (later, served) = until("its session", lambda: (lambda both: both if both[1]["session"] else None)(agent.state()["registrations"]))
+        assert served["labels"][-1] == "anew" and served["step"] != "stopped", served
         assert later["state"] == "stopped" and "once it is started again" in later["text"], later
         sha = c.forge.push()
         assert [j["conclusion"] for j in c.forge.ended(sha)] == ["success"]
