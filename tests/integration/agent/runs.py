@@ -627,6 +627,15 @@ def test_the_queue_moves_to_another_broker():
         assert agent.stop() == 0
 
 
+def test_a_queue_behind_tls_moves_to_none_without():
+    with Case(tls=True) as c:
+        agent = started(c)
+        c.forge.message("box", "BrokerMigration", {"brokerBaseUrl": c.forge.url.replace("https:", "http:") + "/elsewhere/"})
+        agent.says("refused to move to a queue without TLS")
+        assert conclusions(c.forge.ended(c.forge.push())) == ["success"]
+        assert agent.stop() == 0
+
+
 def test_a_killed_agent_listens_again_at_once():
     with Case() as c:
         agent = started(c)
