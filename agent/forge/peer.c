@@ -7,8 +7,7 @@
 bool req_is_owners(const struct req *r)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	uid_t user;
-	return info != NULL && info->client_addr != NULL && peer_user(info->client_addr, &user) &&
-	       (user == geteuid() || user == 0);
+	return info != NULL && peer_user(info->connect_fd, &user) && (user == geteuid() || user == 0);
 }

@@ -49,10 +49,9 @@ bool page_is_own_host(const char *header)
 
 static bool is_welcome(const struct page *p, struct MHD_Connection *connection)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	uid_t user;
-	return p->all_users || (info != NULL && info->client_addr != NULL && peer_user(info->client_addr, &user) &&
-	                        (user == geteuid() || user == 0));
+	return p->all_users || (info != NULL && peer_user(info->connect_fd, &user) && (user == geteuid() || user == 0));
 }
 
 static struct reply refuse(unsigned status, const char *why)

@@ -1,8 +1,8 @@
 /* Who is at the other end of a connection from this machine. */
 #pragma once
 #include <stdbool.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 
-/* The user whose socket has that address as its own. false: none was found, as for one that comes from elsewhere. */
-bool peer_user(const struct sockaddr *peer, uid_t *ret);
+/* The user whose socket is the other end of this connection by TCP. false: none was found, as for one that comes from elsewhere, or the other end
+ * is no longer open. Asks the kernel (sock_diag(7)); where that is not allowed, its table of all sockets. */
+bool peer_user(int fd, uid_t *ret);
