@@ -1,6 +1,7 @@
-/* poll_bench COUNT HOLD_MS FIRST_MS SECONDS: what long polls cost at the least. COUNT connections to a process of its own on loopback, a request
+/* poll_bench COUNT HOLD_MS FIRST_MS SECONDS SPREAD: what long polls cost at the least. COUNT connections to a process of its own on loopback, a request
  * of the size that an agent sends over TLS on each; an answer of that size ends it and begins the next one, and nothing is read, checked or
- * encrypted. All polls are held HOLD_MS, and end one by one: the first ones are held so that their ends lie evenly in HOLD_MS. After
+ * encrypted. All polls are held HOLD_MS. With SPREAD 1 they end one by one: the first ones are held so that their ends lie evenly in HOLD_MS; with 0
+ * all at once. After
  * FIRST_MS the processor time of the side that asks is taken for SECONDS, and is printed in nanoseconds with the number of polls. For tests/bench/run. */
 #include "base/core/clock.h"
 #include "base/core/mem.h"
@@ -34,7 +35,7 @@ static void watch(int epoll, int fd, size_t index)
 }
 
 /* Answers each request when its time has come. */
-static void serve(int listener, size_t count, int64_t hold_ms)
+static void serve(int listener, size_t count, int64_t hold_ms, bool spread)
 {
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	int *fds = xcalloc(count, sizeof(*fds));
@@ -66,8 +67,8 @@ static void serve(int listener, size_t count, int64_t hold_ms)
 			size_t i = events[k].data.u64;
 			if (recv(fds[i], buffer, sizeof(buffer), MSG_WAITALL) != sizeof(buffer))
 				return;
-			due[i] = asked[i] ? clock_mono_ms() + hold_ms
-			                  : begin + hold_ms * (int64_t)(i + 1) / (int64_t)count;
+			due[i] = asked[i] || !spread ? clock_mono_ms() + hold_ms
+			                             : begin + hold_ms * (int64_t)(i + 1) / (int64_t)count;
 			asked[i] = true;
 		}
 	}
@@ -132,10 +133,11 @@ static void ask(const struct sockaddr_in *address, size_t count, int64_t first_m
 
 int main(int argc, char **argv)
 {
-	long long count, hold_ms, first_ms, seconds;
-	if (argc != 5 || !str_parse_i64(argv[1], 1, 10000, &count) || !str_parse_i64(argv[2], 1, 1000000, &hold_ms) ||
-	    !str_parse_i64(argv[3], 0, 1000000, &first_ms) || !str_parse_i64(argv[4], 1, 100000, &seconds)) {
-		fprintf(stderr, "usage: poll_bench COUNT HOLD_MS FIRST_MS SECONDS\n");
+	long long count, hold_ms, first_ms, seconds, spread;
+	if (argc != 6 || !str_parse_i64(argv[1], 1, 10000, &count) || !str_parse_i64(argv[2], 1, 1000000, &hold_ms) ||
+	    !str_parse_i64(argv[3], 0, 1000000, &first_ms) || !str_parse_i64(argv[4], 1, 100000, &seconds) ||
+	    !str_parse_i64(argv[5], 0, 1, &spread)) {
+		fprintf(stderr, "usage: poll_bench COUNT HOLD_MS FIRST_MS SECONDS SPREAD\n");
 		return 2;
 	}
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -149,7 +151,7 @@ int main(int argc, char **argv)
 		give_up("fork");
 	if (server == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		serve(listener, (size_t)count, hold_ms);
+		serve(listener, (size_t)count, hold_ms, spread != 0);
 		_exit(0);
 	}
 	close(listener);

@@ -79,7 +79,7 @@ def connections_to(pid, port):
 
 
 def test_no_connection_is_kept_to_a_host_that_only_gives_tokens():
-    names = [f"acme/r{i}" for i in range(4)]
+    names = [f"acme/r{i}" for i in range(2)]
     with Case(names) as c:
         for name in names:
             c.agent.configure(c.forge, name)
