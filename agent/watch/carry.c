@@ -171,9 +171,14 @@ bool place_runs(const struct place *p)
 
 /* ---- how it went ---- */
 
-/* What follows "error: ", or a workflow's "::error file=…::". NULL: the line tells none. */
-static const char *error_of(const char *line, size_t len)
+/* A fault of the file by its place ("deploy.yml:5:47: …"), of which the error behind it tells only the number; what follows "error: ", or a
+ * workflow's "::error file=…::". NULL: the line tells none. */
+static const char *error_of(const struct place *p, const char *line, size_t len)
 {
+	size_t name = strlen(p->file);
+	if (len > name + 1 && str_starts(line, p->file) && line[name] == ':' && line[name + 1] >= '0' &&
+	    line[name + 1] <= '9')
+		return line;
 	const char *at = str_starts(line, "::error") ? memmem(line + 2, len - 2, "::", 2) : NULL;
 	if (at != NULL)
 		return at + 2;
@@ -194,7 +199,7 @@ static char *first_error(const struct place *p)
 	(void)fs_read_fd(fd, path, TAIL_MAX, &text, NULL);
 	for (const char *line = str_peek(&text); *line != '\0';) {
 		size_t len = strcspn(line, "\n");
-		const char *error = error_of(line, len);
+		const char *error = error_of(p, line, len);
 		if (error != NULL)
 			return xstrndup(error, (size_t)(line + len - error));
 		line += len + (line[len] == '\n');

@@ -237,9 +237,9 @@ class Watch(Case):
         self.assertEqual({self.states(empty)[-1], self.states(lost, BLOG)[-1]}, {"error"})
         self.assertTrue(any("nowhere.yml" in e for e in ends), ends)
         self.assertEqual(self.lines(), [])
-        wrong = self.deploy(self.forge.repo(BLOG).push({"deploy.yml": "name: blog\nsteps:\n- nothing: {}\n"}), BLOG)
+        wrong = self.deploy(self.forge.repo(BLOG).push({"deploy.yml": "name: blog\nenvironment: production\nsteps:\n- nothing: {}\n"}), BLOG)
         self.once(code=1)
-        self.assertIn("nothing", self.statuses(wrong, BLOG)[-1]["description"])
+        self.assertRegex(self.statuses(wrong, BLOG)[-1]["description"], r"^refused: deploy.yml:4:\d+: .*'nothing'")
         self.assertTrue(any("404" in e for e in ends), ends)
         self.assertEqual(self.lines(), [])
 
