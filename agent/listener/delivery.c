@@ -30,7 +30,7 @@ static bool is_job_id(const char *id)
 	return len > 0 && len < 64 && strspn(id, "0123456789abcdefABCDEF-") == len;
 }
 
-static bool lies_there(const struct lease *j)
+bool delivery_lies_there(const struct lease *j)
 {
 	struct stat st;
 	_cleanup_free_ char *state = listener_state_dir(j->listener, j->user, NULL);
@@ -44,7 +44,7 @@ bool delivery_is_due(const struct lease *j)
 {
 	/* A worker that had no job has no result. */
 	bool had_worker = j->endpoint == NULL || j->began_wall_ms != 0;
-	return j->delivering.pid != 0 || (had_worker && !j->kept_looked_for && (j->kept_only || lies_there(j)));
+	return j->delivering.pid != 0 || (had_worker && !j->kept_looked_for && (j->kept_only || delivery_lies_there(j)));
 }
 
 static bool one_delivers(const struct listener *l)

@@ -23,6 +23,8 @@ void lease_acquire(struct lease *j);
 /* ---- delivery.c */
 /* Its worker may have left its result on the disk: that counts, whatever became of the worker. */
 bool delivery_is_due(const struct lease *j);
+/* Its worker left its result on the disk. */
+bool delivery_lies_there(const struct lease *j);
 /* Sends it, or looks how the process fares that does; in the end the job is over, or completed from here. */
 void delivery_begin(struct lease *j);
 

@@ -212,7 +212,10 @@ void lease_clear_orphans(struct lease *j)
 
 static void worker_died(struct lease *j, char *text)
 {
-	log_error("listen", "job '%s': %s", j->run.name, text);
+	if (delivery_lies_there(j))
+		log_info("listen", "job '%s': its worker has ended and left a result, which is sent", j->run.name);
+	else
+		log_error("listen", "job '%s': %s", j->run.name, text);
 	j->phase = LEASE_CLEARING;
 	j->died_ms = clock_mono_ms();
 	j->conclusion = j->cancelled ? "canceled" : "failed";

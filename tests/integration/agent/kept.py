@@ -118,6 +118,7 @@ def test_an_agent_that_is_stopped_while_the_service_is_away_leaves_the_result_to
         (job,) = c.forge.ended(sha)
         assert job["conclusion"] == "success" and "hello" in log_of(job), job
         until("the file is gone", lambda: not unsent(c))
+        assert "left a result, which is sent" in agent.text() and "died" not in agent.text(), agent.text()
         assert agent.stop() == 0
         c.forge.calm()
 
