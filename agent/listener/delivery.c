@@ -44,7 +44,8 @@ bool delivery_is_due(const struct lease *j)
 {
 	/* A worker that had no job has no result. */
 	bool had_worker = j->endpoint == NULL || j->began_wall_ms != 0;
-	return j->delivering.pid != 0 || (had_worker && !j->kept_looked_for && (j->kept_only || delivery_lies_there(j)));
+	return j->delivering.pid != 0 ||
+	       (had_worker && !j->kept_looked_for && (j->kept_only || delivery_lies_there(j)));
 }
 
 static bool one_delivers(const struct listener *l)
