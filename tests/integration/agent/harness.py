@@ -61,13 +61,18 @@ def rss_kib(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 
 
-def settled_kib(pid):
+def own_kib(pid):
+    """Without the pages of programs and libraries, of which an agent that rests gives a megabyte back and the next call takes it again."""
+    return int(re.search(r"RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
+def settled_kib(pid, look=rss_kib):
     """The memory once it is the same for two seconds: the agent gives back what its start, or a job, has left."""
-    last, since = rss_kib(pid), time.monotonic()
+    last, since = look(pid), time.monotonic()
 
     def same():
         nonlocal last, since
-        now = rss_kib(pid)
+        now = look(pid)
         if now != last:
             last, since = now, time.monotonic()
         return time.monotonic() - since > 2
@@ -193,6 +198,12 @@ class Agent:
             self.seen.add(entry.name)
         return entry.name in self.seen
 
+    @staticmethod
+    def is_its_child(entry):
+        """True for what a worker has begun, which has the worker's words until it runs its own program."""
+        parent = re.search(r"PPid:\s+(\d+)", (entry / "status").read_text()).group(1)
+        return b"worker" in (entry.parent / parent / "cmdline").read_bytes().split(b"\0")[1:3]
+
     def workers(self):
         """Pids of the agent's worker processes; one of another user has its state below the agent's."""
         found = []
@@ -202,7 +213,7 @@ class Agent:
                 continue
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"worker" not in words[1:3]:
+                if b"worker" not in words[1:3] or self.is_its_child(entry):
                     continue
                 try:
                     environ = (entry / "environ").read_bytes().split(b"\0")
