@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sqlite3
+import signal
 import subprocess
 import sys
 import time
@@ -248,7 +249,7 @@ steps:
         worker = self.house.start(f'''
             - uses: {OWN}/run@v1
               name: slow undo
-              with: {{targets: {self.here}, command: echo, undo: "echo x > {mark}; sleep 3000"}}
+              with: {{targets: {self.here}, command: echo, undo: "echo $$ > {mark}.new; mv {mark}.new {mark}; exec sleep 3000"}}
             - {{name: waits, run: "{script} echo x > {mark}.waits; sleep 3000"}}
         ''')
         until("the step", lambda: os.path.exists(mark + ".waits"), 30)
@@ -257,7 +258,8 @@ steps:
         run = self.house.finish(worker)
         self.assertLess(time.monotonic() - before, 17)
         self.assertEqual((run.status, run.conclusion), (103, "cancelled"))
-        self.assertTrue(os.path.exists(mark))
+        with open(mark, encoding="ascii") as file:
+            self.addCleanup(os.kill, int(file.read()), signal.SIGKILL)
         self.assertEqual(run.step("Decide the deployment")["conclusion"], "cancelled")
         self.assertIn("undoing", self.states())
         return json.dumps(run.job["annotations"])
