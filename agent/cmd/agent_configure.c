@@ -203,7 +203,7 @@ static int configure(struct agent_options *o, struct err *err)
 		r = records_open(true, &store, err);
 	_cleanup_close_ int held = -1;
 	if (r >= 0)
-		r = records_hold(&store, &held, err);
+		r = records_hold(&store, &w, &held, err);
 	_cleanup_free_ char *former = NULL;
 	if (r >= 0) {
 		r = records_find(&store, o->url, o->name, &former, err);
@@ -320,7 +320,7 @@ static int remove_one(struct agent_options *o, struct err *err)
 		r = need(o, &o->token, "Removal token", "token", true, err);
 	_cleanup_close_ int held = -1;
 	if (r >= 0)
-		r = records_hold(&store, &held, err);
+		r = records_hold(&store, &w, &held, err);
 	if (r >= 0 && !o->local) {
 		r = registration_remove(h, &reg, o->token, o->pat, &w, err);
 		if (r > 0)

@@ -71,7 +71,7 @@ static json_t *describe(const struct records *store, const char *id, const struc
 	                                                                          : "stopped"));
 	const json_t *served = json_get_object(running->live, "registrations");
 	if (text == NULL && served != NULL && json_object_get(served, id) == NULL)
-		text = "configured behind the start of the agent that runs, which serves it once it is started again";
+		text = "configured since the agent was started, which serves it once it is started again";
 	if (text != NULL)
 		json_object_set_new(object, "text", json_string(text));
 	int64_t last = json_get_int(json_get_object(running->record, "polls"), id, 0);

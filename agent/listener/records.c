@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/service/registration.h"
 #include "agent/service/urls.h"
 #include "agent/listener/trust.h"
 #include "base/core/clock.h"
@@ -27,6 +28,9 @@ enum {
 	SESSION_MAX = 4096,
 	RUNNING_MAX = 16 << 20,
 	HOLDER_BYTES = 16,
+	HOLD_MS = 5 * 60 * 1000,
+	HOLD_SAID_MS = 1000,
+	HOLD_LOOK_MS = 50,
 	ROOM = 64 << 10
 };
 
@@ -371,9 +375,26 @@ static int hold(const struct records *s, int how, int *ret_fd)
 	return 0;
 }
 
-int records_hold(const struct records *s, int *ret_fd, struct err *err)
+int records_hold(const struct records *s, struct wait *w, int *ret_fd, struct err *err)
 {
-	int r = hold(s, LOCK_EX, ret_fd);
+	int64_t begun = clock_mono_ms();
+	bool said = false;
+	int r;
+	while ((r = hold(s, LOCK_EX | LOCK_NB, ret_fd)) == -EWOULDBLOCK) {
+		int64_t waited = clock_mono_ms() - begun;
+		if (waited >= registration_pace(HOLD_MS)) {
+			r = err_set(err, ERR_LOCKED, "another davit configures or removes a registration in %s",
+			            s->dir);
+			return err_hint(err, r, "let it end: it may wait at a question on another terminal");
+		}
+		if (!said && waited >= registration_pace(HOLD_SAID_MS)) {
+			log_info("agent", "another davit configures or removes a registration; waiting for it");
+			said = true;
+		}
+		r = wait_ms(w, HOLD_LOOK_MS, err);
+		if (r < 0)
+			return r;
+	}
 	return r < 0 ? err_errno(err, -r, "lock the registrations in %s", s->dir) : 0;
 }
 

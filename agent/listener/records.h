@@ -45,8 +45,8 @@ int records_load_credential(const struct records *s, const char *id, struct cred
 /* Its record was written anew since that one was read. */
 bool records_changed(const struct records *s, const char *id, const struct registration *since);
 /* Of who configures or removes a registration, from before the service hears of it until it is kept or gone here; one at a time, the next one
- * waits. The descriptor keeps it. */
-int records_hold(const struct records *s, int *ret_fd, struct err *err);
+ * waits, says so after a second, and gives up after five minutes (ERR_LOCKED). The descriptor keeps it. */
+int records_hold(const struct records *s, struct wait *w, int *ret_fd, struct err *err);
 bool records_are_held(const struct records *s);
 /* The credential goes first. */
 int records_delete(const struct records *s, const char *id, struct err *err);

@@ -24,6 +24,7 @@ struct v1_locations;
 void v1_locations_ask(const char *base, struct service_request *ret);
 /* Any bytes. ERR_PROTOCOL: not connection data. */
 int v1_locations_read(const char *base, const char *data, size_t len, struct v1_locations **ret, struct err *err);
+/* The same of an answer that is read. */
 int v1_locations_of(const char *base, const json_t *answer, struct v1_locations **ret, struct err *err);
 void v1_locations_free(struct v1_locations *l);
 void v1_locations_freep(struct v1_locations **l);

@@ -18,9 +18,9 @@ int fs_write_atomic(int dirfd, const char *path, const void *data, size_t len, m
 /* The same without the two syncs, for files that can be made again. */
 int fs_write_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, struct err *err);
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *err); /* all missing parents */
-int fs_remove_tree(int dirfd, const char *path, struct err *err);
+int fs_remove_tree(int dirfd, const char *path, struct err *err);         /* never follows a link; absent is fine */
 /* The same, but goes on behind what cannot be removed; the error is that of the first. */
-int fs_remove_what_goes(int dirfd, const char *path, struct err *err); /* never follows a link; absent is fine */
+int fs_remove_what_goes(int dirfd, const char *path, struct err *err);
 int fs_sync_dir(int dirfd, const char *path, struct err *err);
 /* renameat2 of the kernel: -1 and errno. Not every C library has it. */
 int fs_renameat2(int old_dir, const char *from, int new_dir, const char *to, unsigned flags);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Configure, status, remove: against the forge."""
+import fcntl
 import json
 import os
 import pathlib
@@ -82,6 +83,24 @@ def test_a_registration_is_made_anew_beside_the_agent_that_serves_it():
         done = agent.davit("remove", "--local", "--url", f"{c.forge.url}/acme/widgets")
         assert f"the running agent (process {agent.process.pid}) serves it until it ends" in done.stdout, done
         assert agent.stop() == 0
+
+
+def test_two_that_configure_at_once_take_turns():
+    with Case() as c:
+        c.agent.configure(c.forge)
+        place = next(c.agent.root.rglob("registrations"))
+        words = [DAVIT, "agent", "configure", "--unattended", "--replace", "--name", "box", "--url", f"{c.forge.url}/acme/widgets"]
+        env = {**c.agent.env, "DAVIT_PACE_PERCENT": "10", "ACTIONS_RUNNER_INPUT_TOKEN": c.forge.registration_token("acme/widgets")}
+        held = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert "another davit configures or removes a registration; waiting for it" in second.stderr.readline()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert second.wait(60) == 0, second.communicate()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = subprocess.run(words, env={**env, "DAVIT_PACE_PERCENT": "1"}, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0 and "let it end" in done.stderr, done
+        os.close(held)
 
 
 def test_what_would_steer_a_terminal_is_no_name():
