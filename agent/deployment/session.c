@@ -477,6 +477,8 @@ int deployment_session_tell(struct deployment_session *s, int r, const struct en
 			json_pack("{s:i, s:s, s:s?, s:s, s:O?, s:O?}", "exit_status", result->exit_status, "state",
 		                  plan ? "planned" : deployment_state_name(result->state), "id", result->id, "digest",
 		                  result->digest, "report", result->report, "outputs", result->outputs);
+		if (json_array_size(result->decided) > 0)
+			json_object_set(answer, "decided", result->decided);
 		if (s->options.refresh)
 			json_object_set_new(answer, "drift", json_integer((json_int_t)result->drift));
 		if (err->code != 0)

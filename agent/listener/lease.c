@@ -66,6 +66,7 @@ void lease_free(struct lease *j)
 	broker_message_done(&j->ref);
 	run_job_done(&j->run);
 	report_free(j->report);
+	json_decref(j->decided);
 	str_done(&j->input);
 	closep(&j->pidfd);
 	closep(&j->worker.stdin_fd);

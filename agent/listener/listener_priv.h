@@ -148,6 +148,7 @@ struct lease {
 	int64_t due_ms; /* of the next try in this phase; 0: none */
 	struct run_job run;
 	json_t *report;
+	json_t *decided;  /* its deployment, as another job's recovery decided it before its own; NULL: none did */
 	struct str input; /* for the worker's standard input, from `sent` on */
 	size_t sent;
 	struct proc worker;
@@ -211,6 +212,7 @@ struct recovery {
 	char *comment_url;   /* its destination; NULL: none (yet) */
 	json_t *comment_body;
 	int comment_tries;
+	json_t *decided;  /* what is told of its own job's deployment */
 	const char *what; /* how it ended, for the job's annotation */
 	bool over;
 };

@@ -111,28 +111,89 @@ static json_t *comment_text(const json_t *deployment, const char *state)
 /* True when a comment is on its way. */
 static bool comment_begin(struct recovery *r)
 {
-	_cleanup_json_ json_t *answer = NULL, *input = NULL;
-	if (json_parse(str_peek(&r->output), r->output.len, OUTPUT_MAX, &answer, NULL) < 0 ||
-	    json_parse(r->report, strlen(r->report), KEPT_MAX, &input, NULL) < 0)
+	_cleanup_json_ json_t *input = NULL;
+	if (r->decided == NULL || json_parse(r->report, strlen(r->report), KEPT_MAX, &input, NULL) < 0)
 		return false;
-	const json_t *ours = json_get_object(input, "report"), *report = json_get_object(answer, "report");
+	const json_t *ours = json_get_object(input, "report"), *report = json_get_object(r->decided, "report");
 	const json_t *deployment = json_get_object(report, "deployment");
-	const char *state = json_get_string(answer, "state"), *commit = json_get_string(deployment, "commit");
+	const char *state = json_get_string(r->decided, "state"), *commit = json_get_string(deployment, "commit");
 	const char *api = json_get_string(ours, "api_url"), *repository = json_get_string(ours, "repository");
-	const char *other = json_get_string(deployment, "repository");
-	if (deployment == NULL || state == NULL || api == NULL || repository == NULL ||
-	    json_get_string(ours, "token") == NULL)
+	if (state == NULL || api == NULL || repository == NULL || json_get_string(ours, "token") == NULL)
 		return false;
 	if (commit == NULL)
 		commit = json_get_string(ours, "sha");
-	/* The token is good for the job's repository only. */
-	if (commit == NULL || (other != NULL && strcasecmp(other, repository) != 0) || says_it_itself(report))
+	if (commit == NULL || says_it_itself(report))
 		return false;
 	r->comment_url = xasprintf("%s/repos/%s/commits/%s/comments", api, repository, commit);
 	r->comment_body = json_object();
 	json_object_set_new(r->comment_body, "body", comment_text(deployment, state));
 	comment_send(r);
 	return true;
+}
+
+/* ---- Whose it was: a recovery decides whatever its user's dead processes left, also other jobs' deployments. */
+
+/* A deployment that names no run may be any job's: that one's whose recovery decided it. */
+static bool is_of_job(const json_t *job, const json_t *deployment)
+{
+	const char *server = json_get_string(job, "server_url"), *repository = json_get_string(job, "repository");
+	const char *run = json_get_string(job, "run_id"), *its = json_get_string(deployment, "run_url");
+	const char *other = json_get_string(deployment, "repository");
+	/* The token is good for the job's repository only. */
+	if (repository == NULL || (other != NULL && strcasecmp(other, repository) != 0))
+		return false;
+	if (its == NULL || server == NULL || run == NULL)
+		return its == NULL;
+	_cleanup_free_ char *url = xasprintf("%s/%s/actions/runs/%s", server, repository, run);
+	return strcasecmp(url, its) == 0;
+}
+
+static bool is_of(const char *its_user, const char *user)
+{
+	return user == NULL ? its_user == NULL : its_user != NULL && strcmp(user, its_user) == 0;
+}
+
+/* Its own recovery, which finds nothing left, tells it. */
+static void give_to_its_job(struct recovery *r, json_t *decided, const json_t *deployment)
+{
+	for (struct lease *j = r->listener->jobs; j != NULL; j = j->next) {
+		if (j == r->job || !is_of(j->user, r->user) || json_get_string(deployment, "run_url") == NULL ||
+		    !is_of_job(j->report, deployment))
+			continue;
+		json_decref(j->decided);
+		j->decided = json_incref(decided);
+		return;
+	}
+}
+
+/* Sets what it decided of its own job's; returns the exit status for that job. */
+static int take_own(struct recovery *r, int status)
+{
+	_cleanup_json_ json_t *answer = NULL, *input = NULL;
+	if (json_parse(str_peek(&r->output), r->output.len, OUTPUT_MAX, &answer, NULL) < 0 ||
+	    json_parse(r->report, strlen(r->report), KEPT_MAX, &input, NULL) < 0)
+		return status;
+	const json_t *ours = json_get_object(input, "report");
+	size_t i;
+	json_t *one;
+	int others = 0;
+	json_array_foreach(json_get_array(answer, "decided"), i, one)
+	{
+		const json_t *deployment = json_get_object(json_get_object(one, "report"), "deployment");
+		if (is_of_job(ours, deployment)) {
+			json_decref(r->decided);
+			r->decided = json_incref(one);
+			continue;
+		}
+		give_to_its_job(r, one, deployment);
+		if (json_get_int(one, "exit_status", 0) == status)
+			others = status;
+	}
+	if (r->decided == NULL && r->job != NULL && r->job->decided != NULL)
+		r->decided = json_incref(r->job->decided);
+	if (r->decided != NULL)
+		return (int)json_get_int(r->decided, "exit_status", status);
+	return others == status ? 0 : status;
 }
 
 static int spawn(struct recovery *r, struct err *err)
@@ -219,6 +280,7 @@ void recovery_free(struct recovery *r)
 	str_done(&r->output);
 	free(r->comment_url);
 	json_decref(r->comment_body);
+	json_decref(r->decided);
 	explicit_bzero(r->report, strlen(r->report));
 	free(r->report);
 	free(r->user);
@@ -280,7 +342,7 @@ void recovery_event(struct recovery *r)
 		log_warning("listen", "recovery: %s (exit status %d)", describe(status), status);
 	else
 		log_debug("listen", "recovery: %s", describe(status));
-	r->what = describe(status);
+	r->what = describe(take_own(r, status));
 	if (!comment_begin(r))
 		finish(r, r->what);
 }
@@ -373,11 +435,6 @@ static void adopt_all(struct listener *l)
 			strv_add(&ids, entry->d_name);
 	for (size_t i = 0; i < ids.count; i++)
 		adopt(l, ids.items[i]);
-}
-
-static bool is_of(const char *its_user, const char *user)
-{
-	return user == NULL ? its_user == NULL : its_user != NULL && strcmp(user, its_user) == 0;
 }
 
 /* One that has begun, or that follows once what a dead worker left is gone: that one tells on the commit what it found. */

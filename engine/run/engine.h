@@ -71,6 +71,7 @@ struct engine_result {
 	json_t *planned; /* of a plan with `planned`: what the digest is of, without secrets; owned */
 	json_t *report;  /* plan, steps, changes, probes, left-overs: what show --json prints; owned */
 	json_t *outputs; /* {step id: {name: text}} */
+	json_t *decided; /* of a recovery of all: [{"exit_status","state","id","report"}], one per deployment; owned */
 };
 void engine_result_done(struct engine_result *r);
 

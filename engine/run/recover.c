@@ -352,6 +352,22 @@ static int worse(int a, int b)
 	return a == 4 || b == 4 ? 4 : MAX(a, b);
 }
 
+/* One of several: the last of them is the result itself. */
+static void add_decided(struct engine_result *all, struct engine_result *one)
+{
+	json_t *decided = all->decided != NULL ? TAKE(all->decided) : json_array();
+	if (one->id != NULL) {
+		json_array_append_new(decided, json_pack("{s:i, s:s, s:s, s:O?}", "exit_status", one->exit_status,
+		                                         "state", deployment_state_name(one->state), "id", one->id,
+		                                         "report", one->report));
+		engine_result_done(all);
+		*all = *one;
+		memset(one, 0, sizeof(*one));
+	}
+	all->decided = decided;
+	engine_result_done(one);
+}
+
 static int recover_listed(const struct engine_recover_options *r, const struct engine_options *o,
                           struct engine_result *ret, struct err *err)
 {
@@ -362,7 +378,9 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 		return 2;
 	for (size_t i = json_array_size(list); i-- > 0;) {
 		struct err why = ERR_INIT;
-		int one = engine_recover_one(json_array_get(list, i), o, r->deployment, ret, &why);
+		struct engine_result its = {0};
+		int one = engine_recover_one(json_array_get(list, i), o, r->deployment, &its, &why);
+		add_decided(ret, &its);
 		/* One that lives is none of our business when nobody named it; one whose lock another machine has needs a person. */
 		if (one == 5 && why.code != ERR_FENCED) {
 			char line[ERR_FRAME_SIZE];

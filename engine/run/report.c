@@ -61,5 +61,6 @@ void engine_result_done(struct engine_result *r)
 	json_decref(r->report);
 	json_decref(r->outputs);
 	json_decref(r->planned);
+	json_decref(r->decided);
 	memset(r, 0, sizeof(*r));
 }

@@ -151,6 +151,77 @@ def test_all_of_it_killed_between_two_steps_the_next_start_undoes():
         assert d.agent.stop() == 0
 
 
+def waiting_recovery(folder):
+    """The programs in a folder of their own, whose first `davit-step recover` waits until the file `wait` is gone."""
+    for name in ("davit", "davit-agent", "davit-step"):
+        shutil.copy(pathlib.Path(DAVIT).parent / name, folder / (f"real-{name}" if name == "davit-step" else name))
+    step, wait = folder / "davit-step", folder / "wait"
+    step.write_text(f"""#!/bin/sh
+if test "$1" = recover && test -e {wait} && mkdir {folder}/waits 2>/dev/null; then
+	while test -e {wait}; do sleep 0.02; done
+fi
+exec {folder}/real-davit-step "$@"
+""")
+    step.chmod(0o755)
+    wait.write_text("")
+    return folder / "davit", folder / "waits", wait
+
+
+def test_a_worker_that_dies_while_the_next_agent_starts_is_told_on_the_commit():
+    """The recovery at the start decides its deployment before that agent sees its worker dead; it knows no job's token."""
+    with Deployment(workflow=BETWEEN) as d:
+        d.first_release()
+        sha = d.held_release()
+        folder = d.root / "programs"
+        folder.mkdir()
+        program, waits, wait = waiting_recovery(folder)
+        (worker,) = d.agent.workers()
+        d.agent.kill()
+        d.agent.start(program=program).listening(2)
+        until("the recovery at the start is at work", waits.exists)
+        os.kill(worker, signal.SIGKILL)
+        d.agent.says("its worker has ended since")
+        d.hold.unlink()
+        wait.unlink()
+        d.old_version_is_whole()
+        (job,) = d.forge.ended(sha)
+        assert job["conclusion"] == "failure" and "No deployment is left undecided" in str(job), job
+        assert "rolled back" in d.comment(sha).lower(), d.comment(sha)
+        assert len(d.forge.comments()) == 2, d.forge.comments()
+        assert d.agent.stop() == 0
+
+
+def test_jobs_of_two_repositories_that_die_at_once_are_told_on_both_commits():
+    """One recovery decides both deployments; a job's token is good for its own repository."""
+    names = ("acme/widgets", "acme/gadgets")
+    with Case(names) as c:
+        hold, commits = c.root / "hold", {}
+        hold.write_text("")
+        for name in names:
+            place = c.root / name.partition("/")[2]
+            place.mkdir()
+            c.agent.configure(c.forge, name)
+            commits[name] = BETWEEN.format(place=place, base=c.root / "base", hold=hold, begun=place / "begun")
+        c.agent.start().listening(len(names))
+        for name, workflow in commits.items():
+            commits[name] = c.forge.push(workflow, name=name, files={"app/VERSION": "1\n"})
+        for name in names:
+            until("its release is made", (c.root / name.partition("/")[2] / "begun").exists)
+        workers = c.agent.workers()
+        c.agent.kill()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        hold.unlink()
+        c.agent.start().listening(2 * len(names))
+        for name, sha in commits.items():
+            (job,) = c.forge.ended(sha)
+            assert job["conclusion"] == "failure" and "No deployment is left undecided" in str(job), job
+            assert not (c.root / name.partition("/")[2] / "current").exists()
+            told = [o for o in c.forge.comments() if o.get("commit_id", o.get("sha")) == sha]
+            assert len(told) == 1 and "rolled back" in told[0]["body"], (name, told)
+        assert c.agent.stop() == 0
+
+
 def test_the_worker_killed_between_two_steps_the_agent_undoes_and_completes_the_job():
     with Deployment(workflow=BETWEEN) as d:
         d.first_release()
