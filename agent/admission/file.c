@@ -40,6 +40,29 @@ static void check_shape(const struct yaml_doc *doc, struct faults *faults, struc
 		faults_add(faults, doc, "", "%s", err_line(err, line, sizeof(line)));
 }
 
+/* A pattern that can fit nothing leaves its rule without effect, and one that refuses must not be that silently. */
+static void check_patterns(const struct yaml_doc *doc, size_t index, const json_t *rule, struct faults *faults)
+{
+	static const struct {
+		const char *name, *noun, *form;
+	} slashed[] = {{"repositories", "repository", "shop/web, or shop/* for all of one owner"},
+	               {"workflows", "workflow", ".github/workflows/deploy.yml, or *deploy.yml"}};
+	for (size_t n = 0; n < ARRAY_SIZE(slashed); n++) {
+		size_t i;
+		json_t *pattern;
+		json_array_foreach(json_get_array(rule, slashed[n].name), i, pattern)
+		{
+			char at[96];
+			if (strpbrk(json_string_value(pattern), "/*?") != NULL)
+				continue;
+			(void)snprintf(at, sizeof(at), "/rules/%zu/%s/%zu", index, slashed[n].name, i);
+			faults_add(faults, doc, at, "'%.200s' fits no %s: it has no slash", json_string_value(pattern),
+			           slashed[n].noun);
+			faults_hint(faults, "as in: %s", slashed[n].form);
+		}
+	}
+}
+
 /* What a schema cannot say. Two rules of one name could not be told apart by whom they refuse. */
 static void check_rules(const struct yaml_doc *doc, struct faults *faults)
 {
@@ -61,6 +84,7 @@ static void check_rules(const struct yaml_doc *doc, struct faults *faults)
 			faults_add(faults, doc, at, "%s", err.frames[0].text);
 			faults_hint(faults, "%s", err.hint);
 		}
+		check_patterns(doc, i, rule, faults);
 		static const char *const of_allow[] = {"public", "forks", "steps", "actions"};
 		for (size_t n = 0; json_object_get(rule, "refuse") != NULL && n < ARRAY_SIZE(of_allow); n++) {
 			(void)snprintf(at, sizeof(at), "/rules/%zu/%s", i, of_allow[n]);

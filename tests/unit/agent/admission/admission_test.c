@@ -219,6 +219,10 @@ static void what_is_wrong_with_a_file_is_told_with_its_place(void **state)
 		{"rules:\n- {name: a, allow: true}\n- {name: a, refuse: true}\n", "policy.yml:3:10"},
 		{"rules:\n- {name: a, allow: true, actions: what}\n", "'what' names no actions"},
 		{"rules:\n- {name: a, refuse: true, forks: true}\n", "'forks' is for rules that allow"},
+		{"rules:\n- {name: a, refuse: true, repositories: [acme/*, shop]}\n",
+	         "/rules/0/repositories/1: 'shop' fits no repository: it has no slash"},
+		{"rules:\n- {name: a, refuse: true, workflows: [deploy.yml]}\n",
+	         "'deploy.yml' fits no workflow: it has no slash"},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		struct admission *a = NULL;
