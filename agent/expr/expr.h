@@ -87,9 +87,17 @@ int expr_names(const char *text, void (*seen)(void *user, const char *context, c
                struct err *err);
 
 /* Calls `seen` for each context with the names below it that are written out: `needs.build.outputs['x']` gives {"needs", "build",
- * "outputs", "x"}; one that an index or a wildcard cuts off ends before it. expr: without braces. */
-int expr_paths(const char *expr, void (*seen)(void *user, const char *const *path, size_t count), void *user,
+ * "outputs", "x"}; one that an index or a wildcard cuts off ends before it. expr: without braces. seen: NULL only parses. */
+enum {
+	EXPR_PATHS_NEEDED = 1, /* not those for which the other side of || stands in */
+	/* Those alone whose text can be in the answer: not what is only compared or asked. An index or wildcard is "*", and toJSON(x) also
+	 * gives x with "**" behind it. */
+	EXPR_PATHS_TEXT = 2,
+};
+int expr_paths(const char *expr, int flags, void (*seen)(void *user, const char *const *path, size_t count), void *user,
                struct err *err);
+/* ERR_INVALID: a call fails whatever the contexts hold, as `format('{1}', x)` and `fromJSON('{')` do. expr: without braces. */
+int expr_try(const char *expr, struct err *err);
 
 /* String rules shared with others: numbers as .NET prints them with 15 digits; ordinal comparison without case, beyond
  * ASCII. */

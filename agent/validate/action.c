@@ -82,7 +82,10 @@ static void check_expressions(struct action_look *l, const json_t *value, const 
 			free(template_condition(&source, value, str_peek(&l->at)));
 		else
 			json_decref(template_from_yaml(&source, value, str_peek(&l->at)));
-		validate_each_path(json_string_value(value), condition, check_name, l);
+		validate_each_path(json_string_value(value), condition, 0, check_name, l);
+		_cleanup_free_ char *failure = validate_sure_failure(json_string_value(value), condition);
+		if (failure != NULL)
+			wrong(l, NULL, "expression", "%s", failure);
 	}
 	json_array_foreach(value, i, item)
 	{
@@ -101,6 +104,25 @@ static void check_expressions(struct action_look *l, const json_t *value, const 
 	}
 }
 
+static void tell_stranger(void *user, const char *what)
+{
+	struct action_look *l = user;
+	finding_add(l->file->findings, l->file->name, yaml_value_mark(l->doc, str_peek(&l->at)), FINDING_WARNING,
+	            "script-injection", "hand it over by 'env:' and write \"$NAME\" in the script",
+	            "a stranger chooses %s, which becomes part of the script", what);
+}
+
+static void check_script(struct action_look *l, const json_t *step)
+{
+	const json_t *envs[] = {json_object_get(step, "env")};
+	const char *script = json_get_string(step, "run");
+	size_t base = l->at.len;
+	faults_pointer_push(&l->at, "run");
+	if (script != NULL)
+		validate_each_stranger(script, envs, ARRAY_SIZE(envs), tell_stranger, l);
+	str_truncate(&l->at, base);
+}
+
 static void check_step(struct action_look *l, const json_t *step)
 {
 	static const char *const keys[] = {
@@ -117,6 +139,7 @@ static void check_step(struct action_look *l, const json_t *step)
 	if (run && json_object_get(step, "shell") == NULL)
 		wrong(l, NULL, "missing-shell", "a 'run' step of an action needs 'shell'");
 	check_expressions(l, step, step_contexts, EXPR_WITH_HASH_FILES);
+	check_script(l, step);
 }
 
 static void check_value(struct action_look *l, const json_t *object, const char *key, const char *const *contexts,

@@ -71,7 +71,7 @@ static void check_expressions(struct deployment_look *l, const json_t *value)
 	json_t *item;
 	if (json_is_string(value)) {
 		json_decref(template_from_yaml(&source, value, str_peek(&l->at)));
-		validate_each_path(json_string_value(value), false, check_name, l);
+		validate_each_path(json_string_value(value), false, 0, check_name, l);
 	}
 	json_array_foreach(value, i, item)
 	{

@@ -11,14 +11,33 @@
 
 enum { ACTION_MAX = 1 << 20 };
 
-void validate_each_path(const char *text, bool condition,
+/* An expression of the string without braces, which `own` then holds where it is made; NULL: it has none. */
+static const char *expression_of(const char *text, bool condition, char **own)
+{
+	if (condition && !expr_is_template(text))
+		return text;
+	return expr_is_template(text) && expr_from_template(text, own, NULL) >= 0 ? *own : NULL;
+}
+
+void validate_each_path(const char *text, bool condition, int flags,
                         void (*seen)(void *user, const char *const *path, size_t count), void *user)
 {
-	_cleanup_free_ char *expr = NULL;
-	if (condition && !expr_is_template(text))
-		expr_paths(text, seen, user, NULL);
-	else if (expr_is_template(text) && expr_from_template(text, &expr, NULL) >= 0 && expr != NULL)
-		expr_paths(expr, seen, user, NULL);
+	_cleanup_free_ char *own = NULL;
+	const char *expr = expression_of(text, condition, &own);
+	if (expr != NULL)
+		expr_paths(expr, flags, seen, user, NULL);
+}
+
+char *validate_sure_failure(const char *text, bool condition)
+{
+	_cleanup_free_ char *own = NULL;
+	const char *expr = expression_of(text, condition, &own);
+	struct err err = ERR_INIT;
+	char line[ERR_FRAME_SIZE];
+	/* What is no expression is told by the reader. */
+	if (expr == NULL || expr_paths(expr, 0, NULL, NULL, NULL) < 0 || expr_try(expr, &err) >= 0)
+		return NULL;
+	return xstrdup(err_line(&err, line, sizeof(line)));
 }
 
 static json_t *inputs_of_step(const char *name)

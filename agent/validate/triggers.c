@@ -30,6 +30,22 @@ static void report(struct trigger_look *l, enum finding_severity severity, const
 
 /* ---- filters ---- */
 
+/* What git takes in no name of a branch or tag; * ? [ are the pattern's, and \\ takes that away. */
+static bool is_no_ref(const char *pattern)
+{
+	for (const char *p = pattern; *p != '\0'; p++)
+		if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("~^:", *p) != NULL || str_starts(p, "..") ||
+		    str_starts(p, "//") || str_starts(p, "@{"))
+			return true;
+	return pattern[0] == '/' || str_ends(pattern, "/") || str_ends(pattern, ".lock");
+}
+
+static bool has_outer_blank(const char *pattern)
+{
+	size_t len = strlen(pattern);
+	return len > 0 && (pattern[0] == ' ' || pattern[len - 1] == ' ');
+}
+
 static void check_pattern(struct trigger_look *l, const char *pattern, bool paths)
 {
 	const char *inner = pattern + (*pattern == '!');
@@ -40,6 +56,16 @@ static void check_pattern(struct trigger_look *l, const char *pattern, bool path
 	else if (paths && (inner[0] == '/' || str_starts(inner, "./") || str_starts(inner, "../")))
 		report(l, FINDING_ERROR, "bad-pattern", "a path begins with the name of a file or directory at the top",
 		       "'%s' matches no path", pattern);
+	else if (paths && has_outer_blank(inner))
+		report(l, FINDING_ERROR, "bad-pattern", "take the blank away", "'%s' begins or ends with a blank",
+		       pattern);
+	else if (!paths && is_no_ref(inner))
+		report(l, FINDING_ERROR, "bad-pattern", "see `git help check-ref-format`",
+		       "'%s' matches no name of a branch or tag", pattern);
+	else if (!paths && (str_starts(inner, "refs/heads/") || str_starts(inner, "refs/tags/")))
+		report(l, FINDING_ERROR, "bad-pattern",
+		       "a pattern is compared with the name alone, without refs/heads/",
+		       "'%s' matches no name of a branch or tag", pattern);
 }
 
 static void check_patterns(struct trigger_look *l, const json_t *value, const char *key)
@@ -156,6 +182,17 @@ static void check_bare_events(struct trigger_look *l, const json_t *on)
 
 /* ---- inputs ---- */
 
+enum { DISPATCH_INPUTS_MAX = 25 };
+
+static void check_number_of_inputs(struct trigger_look *l, const char *event, const json_t *inputs)
+{
+	char count[32];
+	if (strcmp(event, "workflow_dispatch") != 0 || json_object_size(inputs) <= DISPATCH_INPUTS_MAX)
+		return;
+	snprintf(count, sizeof(count), "%zu", json_object_size(inputs));
+	report(l, FINDING_ERROR, "syntax", NULL, "workflow_dispatch has %s inputs; at most 25 are allowed", count);
+}
+
 static bool is_option(const json_t *options, const json_t *value)
 {
 	size_t i;
@@ -224,6 +261,7 @@ void validate_triggers(const struct validate_file *file, const struct yaml_doc *
 			       "%s names no workflow, so nothing starts this one", event);
 		faults_pointer_push(&l.at, "inputs");
 		base = l.at.len;
+		check_number_of_inputs(&l, event, json_object_get(settings, "inputs"));
 		json_object_foreach(json_object_get(settings, "inputs"), key, value)
 		{
 			faults_pointer_push(&l.at, key);

@@ -46,9 +46,15 @@ bool validate_called_has_output(const struct validate_file *file, const char *us
 
 /* ---- shared ---- */
 
-/* Each expression of a string with ${{ }}, without braces; a condition as a whole. */
-void validate_each_path(const char *text, bool condition,
+/* The paths of each expression of a string with ${{ }}, or of a condition; flags: of expr_paths. */
+void validate_each_path(const char *text, bool condition, int flags,
                         void (*seen)(void *user, const char *const *path, size_t count), void *user);
+/* Tells what strangers choose and a script with expressions would hold: "github.event.issue.title". envs: maps of variables that stand in the
+ * file, the nearest first. */
+void validate_each_stranger(const char *text, const json_t *const *envs, size_t env_count,
+                            void (*seen)(void *user, const char *what), void *user);
+/* A call in an expression of the string that fails whatever the contexts hold: the message, the caller's. NULL: none. */
+char *validate_sure_failure(const char *text, bool condition);
 /* True: a context whose members are known (github, runner, job, strategy, a step) has none of that name: what to tell, both the caller's; the hint
  * may be NULL. */
 bool validate_unknown_member(const char *const *path, size_t count, char **ret_message, char **ret_hint);

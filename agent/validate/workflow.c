@@ -1,5 +1,6 @@
 /* workflow: what would fail when a workflow runs, beyond what its reader finds. */
 #include "agent/validate/validate_priv.h"
+#include "agent/expr/expr.h"
 #include "agent/workflow/matrix.h"
 #include "agent/workflow/workflow.h"
 #include "base/core/mem.h"
@@ -101,20 +102,37 @@ static void check_need(const struct look *l, const char *const *path, size_t cou
 		                "needs.%s has 'outputs' and 'result', not '%s'", path[1], path[2]);
 }
 
-/* Inputs are those of a dispatch and of a call together. NULL: neither declares any, or another event may bring some. */
-static bool knows_input(const struct workflow *w, const char *name)
+static bool has_member(const json_t *object, const char *name)
 {
-	static const char *const events[] = {"workflow_dispatch", "workflow_call"};
-	bool declared = false;
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-		const json_t *event = json_object_get(w->on, events[i]);
-		declared |= event != NULL;
-		const char *key;
-		json_t *value;
-		json_object_foreach(json_object_get(event, "inputs"), key,
-		                    value) if (strcasecmp(key, name) == 0) return true;
-	}
-	return !declared;
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)object, key, value) if (strcasecmp(key, name) == 0) return true;
+	return false;
+}
+
+static void check_input(const struct look *l, const char *name)
+{
+	const json_t *dispatch = json_object_get(l->workflow->on, "workflow_dispatch"),
+		     *call = json_object_get(l->workflow->on, "workflow_call");
+	if (has_member(json_object_get(dispatch, "inputs"), name) || has_member(json_object_get(call, "inputs"), name))
+		return;
+	if (dispatch == NULL && call == NULL)
+		validate_report(l, FINDING_WARNING, "unknown-input", NULL,
+		                "no event of the workflow brings inputs, so inputs.%s is empty", name);
+	else
+		validate_report(l, FINDING_ERROR, "unknown-input",
+		                "declare it under 'inputs' of workflow_dispatch or workflow_call",
+		                "the workflow has no input '%s'", name);
+}
+
+/* The event of a call is the caller's, who may have other inputs. */
+static void check_event_input(const struct look *l, const char *name)
+{
+	const json_t *dispatch = json_object_get(l->workflow->on, "workflow_dispatch");
+	if (dispatch != NULL && json_object_get(l->workflow->on, "workflow_call") == NULL &&
+	    !has_member(json_object_get(dispatch, "inputs"), name))
+		validate_report(l, FINDING_ERROR, "unknown-input", "declare it under 'inputs' of workflow_dispatch",
+		                "the workflow has no input '%s'", name);
 }
 
 /* Of a workflow that is only called and says which secrets it takes. */
@@ -129,26 +147,6 @@ static bool knows_secret(const struct workflow *w, const char *name)
 	return false;
 }
 
-/* What a stranger may choose: titles, bodies, names of branches, messages, names and addresses of authors. */
-static bool is_strangers(const char *const *path, size_t count)
-{
-	static const char *const last[] = {"title",          "body",     "message",       "ref",
-	                                   "label",          "name",     "email",         "page_name",
-	                                   "default_branch", "head_ref", "display_title", "head_branch"};
-	if (strcasecmp(path[0], "github") != 0 || count < 2)
-		return false;
-	if (strcasecmp(path[1], "head_ref") == 0 && count == 2)
-		return true;
-	if (strcasecmp(path[1], "event") != 0 || count < 3)
-		return false;
-	if (count == 3 && strcasecmp(path[2], "commits") == 0)
-		return true; /* an index follows */
-	for (size_t i = 0; i < ARRAY_SIZE(last); i++)
-		if (count > 3 && strcasecmp(path[count - 1], last[i]) == 0)
-			return strcasecmp(path[2], "repository") != 0 && strcasecmp(path[2], "inputs") != 0;
-	return false;
-}
-
 static void check_member(const struct look *l, const char *const *path, size_t count)
 {
 	_cleanup_free_ char *message = NULL, *hint = NULL;
@@ -159,18 +157,9 @@ static void check_member(const struct look *l, const char *const *path, size_t c
 static void check_path(void *user, const char *const *path, size_t count)
 {
 	const struct look *l = user;
-	if (l->script && is_strangers(path, count))
-		validate_report(l, FINDING_WARNING, "script-injection",
-		                l->javascript ? "hand it over by 'env:' and write process.env.NAME in the script"
-		                              : "hand it over by 'env:' and write \"$NAME\" in the script",
-		                "a stranger chooses %s.%s…, which becomes part of the script", path[0], path[1]);
 	if (count < 2)
 		return;
 	check_member(l, path, count);
-	if (strcasecmp(path[0], "inputs") == 0 && !knows_input(l->workflow, path[1]))
-		validate_report(l, FINDING_ERROR, "unknown-input",
-		                "declare it under 'inputs' of workflow_dispatch or workflow_call",
-		                "the workflow has no input '%s'", path[1]);
 	if (strcasecmp(path[0], "secrets") == 0 && !knows_secret(l->workflow, path[1]))
 		validate_report(
 			l, FINDING_WARNING, "unknown-secret", "declare it under 'secrets' of workflow_call",
@@ -184,9 +173,41 @@ static void check_path(void *user, const char *const *path, size_t count)
 		check_step_name(l, path[1]);
 	else if (strcasecmp(path[0], "needs") == 0)
 		check_need(l, path, count);
-	else if (strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL && json_object_get(l->matrix, path[1]) == NULL)
+}
+
+/* What may be missing where something else stands in for it. */
+static void check_needed_path(void *user, const char *const *path, size_t count)
+{
+	const struct look *l = user;
+	if (count > 1 && strcasecmp(path[0], "inputs") == 0)
+		check_input(l, path[1]);
+	if (count > 3 && strcasecmp(path[0], "github") == 0 && strcasecmp(path[1], "event") == 0 &&
+	    strcasecmp(path[2], "inputs") == 0)
+		check_event_input(l, path[3]);
+	if (count > 1 && l->job != NULL && strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL &&
+	    !has_member(l->matrix, path[1]))
 		validate_report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
 		                l->job->id, path[1]);
+}
+
+static void tell_stranger(void *user, const char *what)
+{
+	const struct look *l = user;
+	validate_report(l, FINDING_WARNING, "script-injection",
+	                l->javascript ? "hand it over by 'env:' and write process.env.NAME in the script"
+	                              : "hand it over by 'env:' and write \"$NAME\" in the script",
+	                "a stranger chooses %s, which becomes part of the script", what);
+}
+
+static void look_at_string(struct look *l, const char *text, bool condition)
+{
+	_cleanup_free_ char *failure = validate_sure_failure(text, condition);
+	if (failure != NULL)
+		validate_report(l, FINDING_ERROR, "expression", NULL, "%s", failure);
+	validate_each_path(text, condition, 0, check_path, l);
+	validate_each_path(text, condition, EXPR_PATHS_NEEDED, check_needed_path, l);
+	if (l->script)
+		validate_each_stranger(text, l->envs, ARRAY_SIZE(l->envs), tell_stranger, l);
 }
 
 /* Goes through every string below a value. */
@@ -196,7 +217,7 @@ static void walk(struct look *l, const json_t *value, const char *key)
 	const char *name;
 	json_t *item;
 	if (json_is_string(value))
-		validate_each_path(json_string_value(value), key != NULL && strcmp(key, "if") == 0, check_path, l);
+		look_at_string(l, json_string_value(value), key != NULL && strcmp(key, "if") == 0);
 	json_array_foreach(value, i, item)
 	{
 		faults_pointer_push_index(&l->at, i);
@@ -333,6 +354,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	size_t base = l->at.len, i;
 	l->job = job;
 	l->matrix = keys;
+	l->envs[1] = json_object_get(value, "env");
 	json_object_del(rest, "steps");
 	l->step = SIZE_MAX;
 	walk(l, rest, NULL);
@@ -350,6 +372,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 		faults_pointer_push_index(&l->at, i);
 		l->step = i;
 		l->javascript = validate_step_is_javascript(step);
+		l->envs[0] = json_object_get(step, "env");
 		walk(l, step, NULL);
 		l->javascript = false;
 		validate_step(l, step);
@@ -358,6 +381,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	str_truncate(&l->at, base);
 	l->job = NULL;
 	l->matrix = NULL;
+	l->envs[0] = l->envs[1] = NULL;
 }
 
 static void look_at(struct look *l)
@@ -367,6 +391,7 @@ static void look_at(struct look *l)
 	if (json_is_object(rest))
 		walk(l, rest, NULL);
 	validate_default_shell(l, root);
+	l->envs[2] = json_object_get(root, "env");
 	for (size_t i = 0; i < l->workflow->job_count; i++) {
 		const struct workflow_job *job = &l->workflow->jobs[i];
 		const json_t *value = json_object_get(jobs, job->id);

@@ -37,7 +37,7 @@ static void look_at(void *user, const char *const *path, size_t count)
 static bool is_known(const struct known *k, const char *expr)
 {
 	struct look look = {.contexts = k->contexts, .good = true};
-	return expr_paths(expr, look_at, &look, NULL) >= 0 && look.good;
+	return expr_paths(expr, 0, look_at, &look, NULL) >= 0 && look.good;
 }
 
 static bool holds_unknown(const struct known *k, const json_t *token)

@@ -25,7 +25,7 @@ WORKFLOWS = [
     ("      - run: echo ${{ github.commit }}\n", ["unknown-member"]),
     ("      - run: echo ${{ steps.one.output.x }} ${{ runner['ops'] }}\n", ["unknown-member"]),
     ("      - run: echo ${{ GitHub.SHA }} ${{ github.event.any.thing }} ${{ steps.*.outcome }} ${{ steps.one['outputs'].x }} ${{ job.services.db.ports['5432'] }}\n", []),
-    ("      - run: echo ${{ github[format('{0}', 'sha')] }} ${{ toJSON(github) }} ${{ github.* }} ${{ strategy.job-index }}\n", []),
+    ("      - run: echo ${{ github[format('{0}', 'sha')] }} ${{ github.* }} ${{ strategy.job-index }}\n", []),
     ("      - run: echo ${{ nope.x }}\n", ["expression"]),
     ("      - run: echo ${{ fromat('x') }}\n", ["expression"]),
     ("      - run: echo ${{ 'x\n", ["expression"]),
@@ -34,6 +34,20 @@ WORKFLOWS = [
     ("      - run: echo \"$T\"\n        env: {T: '${{ github.event.issue.title }}'}\n", []),
     ("      - run: git checkout ${{ github.head_ref }}\n", ["script-injection"]),
     ("      - run: echo ${{ github.event.commits[0].message }}\n", ["script-injection"]),
+    ("      - run: echo ${{ github.event.comment.body || 'x' }}\n", ["script-injection"]),
+    ("      - run: echo ${{ github.event.commits.*.author.name }} ${{ join(github.event.pages.*.title) }}\n", ["script-injection"]),
+    ("      - run: echo '${{ toJSON(github.event) }}'\n", ["script-injection"]),
+    ("      - run: echo ${{ env.TITLE }}\n        env: {TITLE: 'x ${{ github.event.issue.title }}'}\n", ["script-injection"]),
+    ("      - run: echo ${{ env.TITLE }}\n        env: {TITLE: '${{ github.event.issue.number }}'}\n", []),
+    ("      - run: echo ${{ contains(github.event.issue.title, 'x') }} ${{ github.head_ref == 'a' }} ${{ github.event.issue.title && 'a' || 'b' }}\n", []),
+    ("      - run: echo ${{ hashFiles(github.head_ref) }} ${{ toJSON(github.event.issue.number) }} ${{ toJSON(steps) }}\n", []),
+    ("      - run: git diff origin/${{ github.event.pull_request.base.ref }} ${{ github.event.commits[0].id }}\n", []),
+    ("      - run: echo ${{ github.event.label.name }} ${{ github.event.pull_request.labels[0].name }} ${{ github.event.workflow_run.name }}\n", []),
+    ("      - run: echo ${{ format('{0} {1}', github.sha) }}\n", ["expression"]),
+    ("      - if: fromJSON('[1')[0] == 1\n        run: x\n", ["expression"]),
+    ("      - run: echo ${{ format('{0} {{1}}', github.sha) }} ${{ fromJSON('[1]')[0] }} {0}\n", []),
+    ("      - run: echo ${{ github.event.inputs.where }}\n", []),
+    ("      - run: echo ${{ github.event.inputs.were }}\n", ["unknown-input"]),
     ("      - run: x\n        shell: zsh\n", ["unknown-shell"]),
     ("      - run: x\n        shell: perl {0}\n", []),
     ("      - rnu: x\n", ["syntax", "unknown-key"]),
@@ -48,6 +62,7 @@ WORKFLOWS = [
     ("  two:\n    needs: three\n    runs-on: x\n    steps: [{run: x}]\n  three:\n    needs: two\n    runs-on: x\n    steps: [{run: x}]\n", ["cycle"]),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], include: [{node: 1}]}}\n    steps: [{run: '${{ matrix.os }} ${{ matrix.node }}'}]\n", []),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b]}}\n    steps: [{run: '${{ matrix.so }}'}]\n", ["unknown-matrix-key"]),
+    ("  two:\n    runs-on: '${{ matrix.on || matrix.os }}'\n    strategy: {matrix: {os: [a, b]}}\n    steps: [{run: '${{ matrix.OS }}'}]\n", []),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: [a, b], exclude: [{so: a}]}}\n    steps: [{run: x}]\n", ["bad-matrix"]),
     (f"  two:\n    runs-on: x\n    strategy: {{matrix: {{n: {list(range(257))}}}}}\n    steps: [{{run: x}}]\n", ["bad-matrix"]),
     ("  two:\n    runs-on: x\n    strategy: {matrix: {os: []}}\n    steps: [{run: x}]\n", ["syntax"]),
@@ -71,6 +86,13 @@ TRIGGERS = {
     "{push: {paths: ['[z-a]']}}": ["bad-pattern"],
     "{push: {branches: '[abc'}}": ["bad-pattern"],
     "{push: {tags: ['!v1']}}": ["bad-pattern"],
+    "{push: {branches: ['release 1']}}": ["bad-pattern"],
+    "{push: {branches: ['a..b', 'v1:x', 'a~1']}}": ["bad-pattern"],
+    "{push: {branches: ['refs/heads/main']}}": ["bad-pattern"],
+    "{push: {paths: ['docs/a file', ' docs']}}": ["bad-pattern"],
+    "{push: {paths: ['docs/a file'], branches: ['v1.*', 'a@b', 'release/**', '*', '**', 'ä'], tags: ['v[0-9]+.[0-9]+.x']}}": [],
+    "{workflow_dispatch: {inputs: {" + ", ".join(f"i{n}: {{type: string}}" for n in range(25)) + "}}}": [],
+    "{workflow_dispatch: {inputs: {" + ", ".join(f"i{n}: {{type: string}}" for n in range(26)) + "}}}": ["syntax"],
     "{push: {tags-ignore: ['v1']}}": [],
     "{pull_request: {paths-ignore: [./docs]}}": ["bad-pattern"],
     "{workflow_run: {workflows: [CI]}}": [],
@@ -94,6 +116,10 @@ MANIFESTS = {
     "name: a\nruns: {using: Node20, main: x.js}\n": [],
     "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ secrets.X }}', shell: sh}]}\n": ["error"],
     "name: a\nruns: {using: composite, steps: [{run: x, shell: sh, if: needs.x && always()}]}\n": [],
+    "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ github.head_ref }}', shell: sh}]}\n": ["warning"],
+    "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ env.R }}', shell: sh, env: {R: '${{ github.head_ref }}'}}]}\n": ["warning"],
+    "name: a\nruns: {using: composite, steps: [{run: 'echo $R', shell: sh, env: {R: '${{ github.head_ref }}'}}]}\n": [],
+    "name: a\nruns: {using: composite, steps: [{run: \"${{ format('{1}', inputs.x) }}\", shell: sh}]}\ninputs: {x: {}}\n": ["error"],
     "name: a\ninputs: {t: {default: '${{ github.token }}'}}\n" + COMPOSITE: [],
     "name: a\ninputs: {t: {default: '${{ env.X }}'}}\n" + COMPOSITE: ["error"],
     "name: a\noutputs: {t: {value: '${{ steps.x.outputs.y }}'}}\n" + COMPOSITE: [],
@@ -164,6 +190,15 @@ class Validate(unittest.TestCase):
             for f in found:
                 self.assertGreater(f["line"], 0, f)
                 self.assertGreater(f["column"], 0, f)
+
+    def test_a_script_injection_names_what_a_stranger_chooses(self):
+        for expression, what in (("github.event.commits[0].author['name']", "github.event.commits.*.author.name"), ("toJSON(github.event)", "parts of github.event")):
+            path = self.put(".github/workflows/x.yml", HEAD + f'      - run: "echo ${{{{ {expression} }}}}"\n')
+            self.assertEqual([f["message"] for f in self.validate(path)], [f"a stranger chooses {what}, which becomes part of the script"])
+
+    def test_inputs_that_no_event_brings_are_empty(self):
+        path = self.put(".github/workflows/x.yml", "on: push\njobs: {a: {runs-on: x, steps: [{run: 'echo ${{ inputs.a }}'}, {run: \"echo ${{ inputs.b || 'c' }}\"}]}}\n")
+        self.assertEqual([(f["column"], f["severity"], f["code"]) for f in self.validate(path)], [(38, "warning", "unknown-input")])
 
     def test_cron_lines(self):
         for line, good in CRON.items():

@@ -341,10 +341,50 @@ static void the_paths_of_an_expression_can_be_listed(void **state)
 	(void)state;
 	struct err err = ERR_INIT;
 	_cleanup_(str_done) struct str seen = STR_INIT(1000);
-	assert_int_equal(expr_paths("needs.a.outputs['x'] && steps[github.job].b == github.event.commits.*.message",
+	assert_int_equal(expr_paths("needs.a.outputs['x'] && steps[github.job].b == github.event.commits.*.message", 0,
 	                            list_path, &seen, &err),
 	                 0);
 	assert_string_equal(str_peek(&seen), "needs.a.outputs.x;steps;github.job;github.event.commits;");
+	static const struct {
+		int flags;
+		const char *expr, *paths;
+	} cases[] = {
+		{EXPR_PATHS_NEEDED, "matrix.os || inputs.os", "inputs.os;"},
+		{EXPR_PATHS_NEEDED, "matrix.a && 'x' || format('{0}', matrix.b || 'y')", "matrix.a;"},
+		{EXPR_PATHS_TEXT, "contains(a.b, 'x') && startsWith(a.c, a.d) || a.e == a.f || !a.g || hashFiles(a.h)",
+	         ""},
+		{EXPR_PATHS_TEXT, "a.b && 'x' || a.c", "a.c;"},
+		{EXPR_PATHS_TEXT, "format('{0} {1}', a.b, join(a.c.*.d, a['e']))", "a.b;a.c.*.d;a.e;"},
+		{EXPR_PATHS_TEXT, "a[0].b || a[c.d].e || fromJSON(a.f)[a.g].h", "a.*.b;a.*.e;a.f;"},
+		{EXPR_PATHS_TEXT, "toJSON(a.b) || case(a.c, a.d, a.e, a.f, a.g)", "a.b;a.b.**;a.d;a.f;a.g;"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		str_truncate(&seen, 0);
+		assert_int_equal(expr_paths(cases[i].expr, cases[i].flags, list_path, &seen, &err), 0);
+		assert_string_equal(str_peek(&seen), cases[i].paths);
+	}
+}
+
+static void a_call_that_always_fails_is_known_beforehand(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {"format('{1}', a.b)", "x && format('{', a.b)", "fromJSON('{')[a.b]",
+	                                  "contains(fromJSON('[1'), 1)"};
+	static const char *const good[] = {"format('{0} {{1}}', a.b)",
+	                                   "format(a.b)",
+	                                   "fromJSON('[1, 2]')",
+	                                   "fromJSON(a.b)",
+	                                   "format('{0}', fromJSON(a.b).c)",
+	                                   "",
+	                                   "success()"};
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct err err = ERR_INIT;
+		assert_int_equal(expr_try(bad[i], &err), ERR_INVALID);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct err err = ERR_INIT;
+		assert_int_equal(expr_try(good[i], &err), 0);
+	}
 }
 
 static void the_names_of_an_expression_can_be_listed(void **state)
@@ -376,6 +416,7 @@ int main(void)
 		cmocka_unit_test(a_template_keeps_the_type_of_a_whole_expression),
 		cmocka_unit_test(a_template_becomes_one_expression),
 		cmocka_unit_test(the_paths_of_an_expression_can_be_listed),
+		cmocka_unit_test(a_call_that_always_fails_is_known_beforehand),
 		cmocka_unit_test(the_names_of_an_expression_can_be_listed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
