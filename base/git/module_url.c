@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/core/mem.h"
+#include "base/git/ssh.h"
 #include "base/net/url.h"
 
 /* ---- relative ones ---- */
@@ -102,23 +103,37 @@ void git_module_source_done(struct git_module_source *s)
 	s->url = NULL;
 }
 
+/* A program git-remote-NAME, by "NAME::ADDRESS". The colons; NULL: none. */
+static const char *helper_of(const char *url)
+{
+	const char *end = url + strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+	return str_starts(end, "::") ? end : NULL;
+}
+
+static bool is_behind_ssh(const char *url)
+{
+	if (strstr(url, "://") != NULL)
+		return git_ssh_is_url(url);
+	return helper_of(url) == NULL && !is_local(url);
+}
+
 static int refuse(const char *url, struct err *err)
 {
-	const char *scheme = strstr(url, "://"), *helper = strstr(url, "::");
-	bool ssh = str_starts(url, "ssh://") || str_starts(url, "git+ssh://") || str_starts(url, "ssh+git://");
-	if (helper != NULL && (scheme == NULL || helper < scheme) && helper < url + strcspn(url, "/")) {
+	const char *helper = helper_of(url);
+	if (helper != NULL) {
 		int r = err_set(err, ERR_REFUSED, "transport '%.*s' not allowed", (int)MIN(helper - url, (ptrdiff_t)40),
 		                url);
-		return err_hint(err, r, "submodules are fetched by https:// and http://");
+		return err_hint(err, r, "submodules are fetched by https://, http:// and SSH");
 	}
-	if (scheme == NULL ? is_local(url) : str_starts(url, "file://")) {
+	if (strstr(url, "://") == NULL ? is_local(url) : str_starts(url, "file://")) {
 		int r = err_set(err, ERR_REFUSED, "transport 'file' not allowed");
 		return err_hint(err, r, "a submodule comes from a server, not from a directory of this machine");
 	}
 	int r = err_set(err, ERR_UNSUPPORTED, "submodules are not fetched by %s here",
-	                scheme == NULL || ssh ? "SSH" : "this protocol");
-	return err_hint(err, r,
-	                "give it an address with https://, or run the action itself (`configure --native own`)");
+	                is_behind_ssh(url) ? "SSH without a key" : "this protocol");
+	return err_hint(
+		err, r,
+		"give it an address with https://, or the step a `ssh-key:`; or run the action itself (`configure --native own`)");
 }
 
 int git_module_find(const struct git_module_server *server, const char *url, struct git_module_source *ret,
@@ -126,7 +141,13 @@ int git_module_find(const struct git_module_server *server, const char *url, str
 {
 	struct strv aliases _cleanup_(strv_done) = {0};
 	_cleanup_free_ char *origin = git_module_origin(server->url), *whole = NULL, *own = NULL;
-	git_module_aliases(server, &aliases);
+	if (server->by_ssh && is_behind_ssh(url)) {
+		*ret = (struct git_module_source){
+			.url = xstrdup(url), .ssh = true, .login = STR_SECRET_INIT(sizeof("x"))};
+		return 0;
+	}
+	if (!server->by_ssh)
+		git_module_aliases(server, &aliases);
 	for (size_t i = 0; origin != NULL && whole == NULL && i < aliases.count; i++)
 		if (str_starts(url, aliases.items[i]))
 			whole = xasprintf("%s%s", origin, url + strlen(aliases.items[i]));

@@ -9,6 +9,7 @@ char *git_module_absolute(const char *origin, const char *url);
 struct git_module_server {
 	const char *url;      /* any address on the job's server, http or https */
 	const char *owner_id; /* of the owner of the job's repository: org-ID@github.com is his too; NULL: unknown */
+	bool by_ssh;          /* addresses behind SSH are fetched so: none of them stands for the server's own */
 };
 /* The addresses that stand for the server of the job: "git@HOST:" …, in place of which its own is asked, as git's insteadOf. */
 void git_module_aliases(const struct git_module_server *server, struct strv *ret);
@@ -16,11 +17,13 @@ void git_module_aliases(const struct git_module_server *server, struct strv *ret
 char *git_module_origin(const char *url);
 
 struct git_module_source {
-	char *url;        /* http or https, without user and without a slash at its end */
+	char *url;        /* http or https, without user and without a slash at its end; with ssh as written */
+	bool ssh;         /* it is asked by SSH */
 	bool ours;        /* the job's server: its token goes there and nowhere else */
 	struct str login; /* "USER:PASSWORD" that stands in the address; a secret */
 };
 void git_module_source_done(struct git_module_source *s);
-/* ERR_REFUSED: what git does not take from a submodule either (local paths, file://, transport helpers). ERR_UNSUPPORTED: SSH and other protocols. */
+/* ERR_REFUSED: what git does not take from a submodule either (local paths, file://, transport helpers). ERR_UNSUPPORTED: other protocols, and SSH unless
+ * by_ssh. */
 int git_module_find(const struct git_module_server *server, const char *url, struct git_module_source *ret,
                     struct err *err);

@@ -12,9 +12,10 @@ struct git_remote_access {
 	struct http *http;
 	const char *url;           /* "https://host/owner/name" or with .git; without a slash at the end */
 	const char *authorization; /* whole header value, or NULL; a secret */
+	const char *server;        /* an address on the server that authorization is for, http or https; NULL: url is */
 	struct wait *wait;
-	struct git_ssh
-		*ssh; /* the way to it, in place of http and authorization; NULL: HTTP. url is for messages then */
+	struct git_ssh *
+		ssh; /* the way to it, in place of http and authorization; NULL: HTTP. url is for messages then, authorization for what else its server is asked */
 };
 
 enum { GIT_HEX = 41 };

@@ -4,9 +4,12 @@
 #include "base/net/url.h"
 
 #include <ctype.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <strings.h>
+#include <unistd.h>
 
-enum { BUFFER = 64 << 10, WORDS_MAX = 2048, SHOWN_MAX = 300, PORT_MAX = 65535 };
+enum { BUFFER = 64 << 10, WORDS_MAX = 2048, SHOWN_MAX = 300, PORT_MAX = 65535, SSH_PORT = 22 };
 
 struct git_ssh {
 	char *url, *user, *host, *path;
@@ -14,6 +17,7 @@ struct git_ssh {
 	char *key;
 	char *known;
 	struct ssh *session; /* NULL: not connected */
+	struct git_ssh *via; /* whose session serves; NULL: its own */
 };
 
 struct git_ssh_program {
@@ -35,45 +39,80 @@ static bool is_safe(const char *text, const char *more)
 	return true;
 }
 
+/* What stands before the first colon is user and host; a slash there makes it a path of this machine. */
 static void split_short(struct git_ssh *s, const char *url)
 {
-	const char *at = strchr(url, '@'), *colon = at != NULL ? strchr(at, ':') : NULL;
-	if (at != NULL && at[1] == '[' && strchr(at, ']') != NULL && strchr(at, ']')[1] == ':')
-		colon = strchr(at, ']') + 1;
-	if (colon == NULL)
+	const char *open = url + strcspn(url, "[:/"), *shut = *open == '[' ? strchr(open, ']') : NULL;
+	bool braced = shut != NULL && shut[1] == ':' && (open == url || open[-1] == '@');
+	const char *colon = braced ? shut + 1 : url + strcspn(url, ":/"), *host = url;
+	if (*colon != ':')
 		return;
-	bool braced = at[1] == '[';
-	s->user = xstrndup(url, (size_t)(at - url));
-	s->host = xstrndup(at + 1 + braced, (size_t)(colon - at) - 1 - 2 * (size_t)braced);
+	for (const char *c = url; c < (braced ? open : colon); c++)
+		if (*c == '@')
+			host = c + 1;
+	if (host > url)
+		s->user = xstrndup(url, (size_t)(host - url) - 1);
+	s->host = braced ? xstrndup(open + 1, (size_t)(shut - open) - 1) : xstrndup(host, (size_t)(colon - host));
 	s->path = xstrdup(colon + 1);
 }
 
 static void split_long(struct git_ssh *s, const char *url)
 {
+	static const CURLUPart none[] = {CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT};
+	const unsigned flags = CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS;
 	long long port = 0;
 	_cleanup_(net_url_freep) CURLU *u = curl_url();
-	if (u == NULL || curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
+	/* libcurl takes the first word behind three slashes for the host. */
+	if (u == NULL || strstr(url, ":///") != NULL || curl_url_set(u, CURLUPART_URL, url, flags) != CURLUE_OK)
 		return;
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		_cleanup_free_ char *part = net_url_part(u, none[i], 0);
+		if (part != NULL)
+			return;
+	}
 	_cleanup_free_ char *given = net_url_part(u, CURLUPART_PORT, 0);
+	if (given != NULL && !str_parse_i64(given, 1, PORT_MAX, &port))
+		return;
+	s->port = (int)port;
 	s->user = net_url_part(u, CURLUPART_USER, CURLU_URLDECODE);
 	s->host = net_url_part(u, CURLUPART_HOST, 0);
 	s->path = net_url_part(u, CURLUPART_PATH, 0);
-	if (given != NULL && str_parse_i64(given, 1, PORT_MAX, &port))
-		s->port = (int)port;
+	/* libcurl keeps the brackets of an address of IPv6. */
+	size_t len = s->host != NULL ? strlen(s->host) : 0;
+	if (len > 2 && s->host[0] == '[' && s->host[len - 1] == ']') {
+		memmove(s->host, s->host + 1, len - 2);
+		s->host[len - 2] = '\0';
+	}
+}
+
+bool git_ssh_is_url(const char *url)
+{
+	return str_starts(url, "ssh://") || str_starts(url, "git+ssh://") || str_starts(url, "ssh+git://");
+}
+
+static bool is_same_account(const struct git_ssh *a, const struct git_ssh *b)
+{
+	int one = a->port != 0 ? a->port : SSH_PORT, other = b->port != 0 ? b->port : SSH_PORT;
+	return one == other && strcasecmp(a->host, b->host) == 0 && strcmp(a->user, b->user) == 0;
 }
 
 int git_ssh_new(const char *url, const struct git_ssh_login *login, struct git_ssh **ret, struct err *err)
 {
 	struct git_ssh *s _cleanup_(git_ssh_freep) = xcalloc(1, sizeof(*s));
 	s->url = xstrdup(url);
-	if (str_starts(url, "ssh://"))
+	if (git_ssh_is_url(url))
 		split_long(s, url);
 	else
 		split_short(s, url);
+	const struct passwd *me = s->user == NULL ? getpwuid(geteuid()) : NULL;
+	if (me != NULL)
+		s->user = xstrdup(me->pw_name);
 	if (!is_safe(s->user, "._-") || !is_safe(s->host, ".-:") || !is_safe(s->path, "/._-"))
 		return err_set(err, ERR_INVALID, "'%.200s' is no address of a repository behind SSH", url);
 	s->key = xstrdup(login->key);
 	s->known = xstrdup(login->known_hosts);
+	if (login->beside != NULL && is_same_account(s, login->beside))
+		s->via = login->beside;
 	*ret = TAKE(s);
 	return 0;
 }
@@ -102,8 +141,14 @@ void git_ssh_freep(struct git_ssh **s)
 
 /* ---- the program ---- */
 
+static struct ssh *session_of(const struct git_ssh *s)
+{
+	return s->via != NULL ? s->via->session : s->session;
+}
+
 static int open_session(struct git_ssh *s, struct wait *w, struct err *err)
 {
+	s = s->via != NULL ? s->via : s;
 	if (s->session != NULL && ssh_is_open(s->session))
 		return 0;
 	ssh_free(TAKE(s->session));
@@ -123,7 +168,7 @@ int git_ssh_start(struct git_ssh *s, bool version2, struct wait *w, struct git_s
 	str_appendf(&command, "git-upload-pack '%s'", s->path);
 	int r = open_session(s, w, err);
 	if (r >= 0)
-		r = ssh_exec_with(s->session, str_peek(&command), version2 ? "GIT_PROTOCOL" : NULL, "version=2", w,
+		r = ssh_exec_with(session_of(s), str_peek(&command), version2 ? "GIT_PROTOCOL" : NULL, "version=2", w,
 		                  &p->channel, err);
 	if (r < 0)
 		return err_wrap(err, r, "ask %s", s->url);

@@ -1,5 +1,5 @@
 /* Git over SSH: a repository's own address, "USER@HOST:OWNER/NAME.git" or "ssh://USER@HOST:PORT/OWNER/NAME.git", and git-upload-pack there. One connection serves all requests of a
- * remote; each runs the program anew. Source: gitprotocol-pack and gitprotocol-v2 of git's documentation. */
+ * remote; each runs the program anew. An address without USER means who runs this program, as ssh has it. Source: gitprotocol-pack and gitprotocol-v2 of git's documentation. */
 #pragma once
 #include "base/git/wire_priv.h"
 #include "base/ssh/session.h"
@@ -7,8 +7,12 @@
 struct git_ssh_login {
 	const char *key;         /* the text of a private key without passphrase; a secret */
 	const char *known_hosts; /* lines of known_hosts; "": nothing is known */
+	struct git_ssh *
+		beside; /* its connection serves this one too where user, host and port are the same; lives longer; NULL: none */
 };
 struct git_ssh; /* connected when first asked */
+/* True of the forms with a scheme, as git has them. */
+bool git_ssh_is_url(const char *url);
 /* ERR_INVALID: it is no such address. */
 int git_ssh_new(const char *url, const struct git_ssh_login *login, struct git_ssh **ret, struct err *err);
 void git_ssh_free(struct git_ssh *s);

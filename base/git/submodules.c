@@ -6,6 +6,7 @@
 #include "base/git/git_priv.h"
 #include "base/git/gitmodules.h"
 #include "base/git/module_url.h"
+#include "base/git/ssh.h"
 #include "base/secret/base64.h"
 
 struct bringing {
@@ -44,6 +45,8 @@ static int access_to(const struct bringing *b, const struct git_module_source *s
 {
 	const struct git_remote_access *own = b->wanted->remote;
 	*ret = (struct git_remote_access){.http = own->http, .url = source->url, .wait = own->wait};
+	if (source->ssh)
+		return git_ssh_new(source->url, b->wanted->ssh, &ret->ssh, err);
 	if (source->ours) {
 		ret->authorization = own->authorization;
 	} else if (source->login.len > 0) {
@@ -129,7 +132,7 @@ static int bring_one(struct bringing *b, struct git_area *super, const struct gi
                      int level, struct err *err)
 {
 	struct git_module_source source _cleanup_(git_module_source_done) = {.url = NULL};
-	struct git_remote_access remote;
+	struct git_remote_access remote = {.url = NULL};
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(16384);
 	struct git_area *a _cleanup_(git_area_freep) = NULL;
 	_cleanup_free_ char *url = git_module_absolute(super->url, m->url);
@@ -146,6 +149,7 @@ static int bring_one(struct bringing *b, struct git_area *super, const struct gi
 		r = git_area_open_module(super, m->name, m->path, url, b->wanted->clean, &a, err);
 	if (r >= 0)
 		r = fill(b, a, &remote, commit, m->shallow ? 1 : b->wanted->depth, err);
+	git_ssh_free(remote.ssh);
 	if (r < 0)
 		return r;
 	b->result->count++;
@@ -205,6 +209,10 @@ int git_area_submodules(struct git_area *a, const struct git_submodules *wanted,
 {
 	*ret = (struct git_submodules_result){.count = 0};
 	struct bringing b = {
-		.wanted = wanted, .server = {.url = wanted->remote->url, .owner_id = wanted->owner_id}, .result = ret};
+		.wanted = wanted,
+		.server = {.url = wanted->remote->server != NULL ? wanted->remote->server : wanted->remote->url,
+	                   .owner_id = wanted->owner_id,
+	                   .by_ssh = wanted->ssh != NULL},
+		.result = ret};
 	return bring_all(&b, a, 0, err);
 }

@@ -10,8 +10,10 @@ enum { GIT_MODULE_LEVELS_MAX = 16, GIT_MODULE_COUNT_MAX = 2000 };
 
 struct git_submodules {
 	const struct git_remote_access *remote; /* the area's own: its token is for its server */
-	const char *owner_id;                   /* of the owner of the job's repository; NULL: unknown */
-	int depth;                              /* as for git_area_bring */
+	const struct git_ssh_login
+		*ssh; /* for addresses behind SSH, which stand for themselves then; NULL: none is fetched by SSH */
+	const char *owner_id; /* of the owner of the job's repository; NULL: unknown */
+	int depth;            /* as for git_area_bring */
 	bool clean, recursive;
 };
 struct git_submodules_result {

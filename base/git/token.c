@@ -16,7 +16,7 @@
 #include "base/sys/fs_beneath.h"
 
 enum { CONFIG_MAX = 4 << 20, KEY_MAX = 64 << 10 };
-static const char ssh_command_key[] = "core.sshcommand";
+const char git_token_ssh_command_key[] = "core.sshcommand";
 static const char file_pattern[] = "git-credentials-[0-9a-fA-F-]+\\.config$";
 static const char header_pattern[] = "^[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Aa][Tt][Ii][Oo][Nn]: ";
 static const char header_start[] = "AUTHORIZATION: ";
@@ -168,7 +168,7 @@ int git_token_clear(git_config *config, struct strv *files)
 		r = delete_keys(config, &keys, file_pattern);
 	if (r == 0)
 		r = delete_keys(config, &headers, header_pattern);
-	if (r == 0 && (r = git_config_delete_multivar(config, ssh_command_key, ".*")) == GIT_ENOTFOUND)
+	if (r == 0 && (r = git_config_delete_multivar(config, git_token_ssh_command_key, ".*")) == GIT_ENOTFOUND)
 		r = 0;
 	return r;
 }
@@ -302,7 +302,7 @@ int git_token_keep(const struct git_token *t, struct err *err)
 		r = git_config_set_string(p.config, key, str_peek(&value));
 	}
 	if (r == 0 && t->ssh_name != NULL)
-		r = git_config_set_string(p.config, ssh_command_key, t->ssh_command);
+		r = git_config_set_string(p.config, git_token_ssh_command_key, t->ssh_command);
 	if (r != 0)
 		return git_area_error(err, r, "change the configuration of the work area");
 	return git_token_keep_modules(t, &p, key, str_peek(&value), err);

@@ -112,7 +112,9 @@ static int alias(const struct keeping *k, git_config *config)
 	if (key == NULL)
 		return 0;
 	bool has_own = git_config_get_string_buf(&own, config, "remote.origin.url") == 0;
-	git_module_aliases(&server, &aliases);
+	/* Behind SSH an address stands for itself. */
+	if (k->t->ssh_name == NULL)
+		git_module_aliases(&server, &aliases);
 	int r = git_config_delete_multivar(config, key, ".*");
 	r = r == GIT_ENOTFOUND ? 0 : r;
 	for (size_t i = 0; r == 0 && i < aliases.count; i++) {
@@ -132,6 +134,8 @@ static int keep_one(const struct keeping *k, struct git_token_place *p, const ch
 	                           : git_config_set_string(p->config, k->key, k->value);
 	if (r == 0)
 		r = alias(k, p->config);
+	if (r == 0 && k->t->ssh_name != NULL)
+		r = git_config_set_string(p->config, git_token_ssh_command_key, k->t->ssh_command);
 	return r == 0 ? 0 : git_area_error(err, r, "change the configuration of a submodule");
 }
 

@@ -16,6 +16,7 @@ void git_token_place_done(struct git_token_place *p);
 int git_token_place_find(struct git_token_place *p, struct err *err);
 int git_token_place_open(struct git_token_place *p, struct err *err);
 
+extern const char git_token_ssh_command_key[];
 /* Removes what git_token_keep or the action left; ret_files: the files that were included. 0 or libgit2's error. */
 int git_token_clear(git_config *config, struct strv *ret_files);
 /* How each view sees the directory: its .git and `below` behind that. rests: what follows in the key. 0 or libgit2's error. */

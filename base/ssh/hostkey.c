@@ -219,7 +219,11 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 		return 0;
 	r = err_set(err, ERR_AUTH, "%s is not in %s%s", full, source,
 	            k.authorities > 0 ? " but for @cert-authority, which is not understood" : "");
-	return err_hint(err, r, "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
+	return err_hint(
+		err, r,
+		login->known_hosts_text != NULL
+			? "compare the host's key with the host itself, then give its line (`ssh-keyscan HOST`) in `ssh-known-hosts:`"
+			: "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
 }
 
 int ssh_pins_load(const struct ssh_login *login, struct ssh_pins *ret, struct err *err)

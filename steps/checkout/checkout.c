@@ -64,10 +64,6 @@ static void checkout_validate(const struct step_context *c, struct faults *fault
 		faults_add(faults, NULL, "/lfs", "contents of LFS do not come with `ssh-key`");
 		faults_hint(faults, "run `git lfs pull` in a step");
 	}
-	if (given(in->ssh_key) && in->submodules != CHECKOUT_SUBMODULES_FALSE) {
-		faults_add(faults, NULL, "/submodules", "does not go together with `ssh-key`");
-		faults_hint(faults, "run `git submodule update --init` in a step");
-	}
 	if (given(in->path)) {
 		_cleanup_free_ char *normal = NULL;
 		struct err err = ERR_INIT;
@@ -96,8 +92,8 @@ static int ssh_address(const struct checkout_in *in, const char *repository, str
 	return out->failed ? err_set(err, ERR_LIMIT, "the repository's address is too long") : 0;
 }
 
-/* The address: the server of the job's page, or the input's. */
-static int repository_url(const struct step_context *c, struct str *out, struct err *err)
+/* The address on the web: at the server of the job's page, or the input's. */
+static int web_url(const struct step_context *c, struct str *out, struct err *err)
 {
 	const struct checkout_in *in = c->input;
 	const char *repository = repository_of(c);
@@ -120,9 +116,14 @@ static int repository_url(const struct step_context *c, struct str *out, struct 
 	} else {
 		str_appendf(out, "https://github.com/%s", repository);
 	}
-	if (out->failed)
-		return err_set(err, ERR_LIMIT, "the repository's address is too long");
-	return given(in->ssh_key) != NULL ? ssh_address(in, repository, out, err) : 0;
+	return out->failed ? err_set(err, ERR_LIMIT, "the repository's address is too long") : 0;
+}
+
+static int repository_url(const struct step_context *c, struct str *out, struct err *err)
+{
+	const struct checkout_in *in = c->input;
+	int r = web_url(c, out, err);
+	return r >= 0 && given(in->ssh_key) != NULL ? ssh_address(in, repository_of(c), out, err) : r;
 }
 
 /* Known before the first change, though only once the deployment is known too. */
@@ -136,8 +137,10 @@ static int checkout_check(const struct step_context *c, struct faults *faults, s
 struct checkout {
 	const struct step_context *c;
 	const struct checkout_in *in;
-	struct str url, authorization;
-	struct git_ssh *ssh; /* NULL: HTTP */
+	struct str url, web, authorization;
+	struct str known;           /* host keys */
+	struct git_ssh_login login; /* for SSH; .key NULL: HTTP */
+	struct git_ssh *ssh;        /* NULL: HTTP */
 	struct git_remote_access remote;
 	struct git_wanted want;
 };
@@ -145,17 +148,21 @@ struct checkout {
 static void checkout_done(struct checkout *k)
 {
 	str_done(&k->url);
+	str_done(&k->web);
 	str_done(&k->authorization);
 	git_ssh_free(k->ssh);
+	str_done(&k->known);
 	git_wanted_done(&k->want);
 }
 
 static int prepare_ssh(struct checkout *k, struct err *err)
 {
-	struct str known _cleanup_(str_done) = STR_INIT(GIT_KNOWN_HOSTS_MAX);
-	int r = git_known_hosts(given(k->in->ssh_known_hosts), &known, err);
-	struct git_ssh_login login = {.key = k->in->ssh_key, .known_hosts = str_peek(&known)};
-	return r < 0 ? r : git_ssh_new(str_peek(&k->url), &login, &k->ssh, err);
+	int r = git_known_hosts(given(k->in->ssh_known_hosts), &k->known, err);
+	k->login = (struct git_ssh_login){.key = k->in->ssh_key, .known_hosts = str_peek(&k->known)};
+	if (r >= 0)
+		r = git_ssh_new(str_peek(&k->url), &k->login, &k->ssh, err);
+	k->login.beside = k->ssh;
+	return r;
 }
 
 static int prepare(struct checkout *k, struct err *err)
@@ -163,13 +170,13 @@ static int prepare(struct checkout *k, struct err *err)
 	const struct step_deployment *d = k->c->deployment;
 	const char *token = given(k->in->token) ? k->in->token : d->token;
 	int r = repository_url(k->c, &k->url, err);
+	if (r >= 0)
+		r = web_url(k->c, &k->web, err);
+	if (r >= 0 && given(k->in->ssh_key) != NULL)
+		r = prepare_ssh(k, err);
 	if (r < 0)
 		return r;
-	if (given(k->in->ssh_key) != NULL) {
-		r = prepare_ssh(k, err);
-		if (r < 0)
-			return r;
-	} else if (token != NULL) {
+	if (token != NULL) {
 		struct str login _cleanup_(str_done) = STR_SECRET_INIT(8192);
 		str_appendf(&login, "x-access-token:%s", token);
 		str_append(&k->authorization, "Basic ");
@@ -179,6 +186,7 @@ static int prepare(struct checkout *k, struct err *err)
 		.http = k->c->http(k->c->engine),
 		.url = str_peek(&k->url),
 		.authorization = k->authorization.len > 0 ? str_peek(&k->authorization) : NULL,
+		.server = str_peek(&k->web),
 		.wait = k->c->wait,
 		.ssh = k->ssh,
 	};
@@ -256,6 +264,7 @@ static int bring_submodules(struct checkout *k, struct git_area *area, struct gi
 {
 	struct git_submodules_result all;
 	struct git_submodules wanted = {.remote = &k->remote,
+	                                .ssh = k->ssh != NULL ? &k->login : NULL,
 	                                .owner_id = given(k->in->owner_id),
 	                                .depth = (int)k->in->fetch_depth,
 	                                .clean = k->in->clean,
@@ -319,6 +328,8 @@ static int checkout_probe(const struct step_context *c, bool baseline, struct er
 		.c = c,
 		.in = c->input,
 		.url = STR_INIT(4096),
+		.web = STR_INIT(4096),
+		.known = STR_INIT(GIT_KNOWN_HOSTS_MAX),
 		.authorization = STR_SECRET_INIT(16384),
 	};
 	int r = run(&k, err);

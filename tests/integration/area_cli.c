@@ -1,6 +1,6 @@
 /* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--clean 0|1] [--lfs 1] [--submodules 1|2]: fetch and checkout, with submodules and (2) theirs,
  * by the code of the step, with its wait: the deadline is MS from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the
- * authorization, KEY a key for SSH, KNOWN_HOSTS the lines for it, FILTER what stays at the server, CONE the one directory that is written. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
+ * authorization, KEY a key for SSH, KNOWN_HOSTS the lines for it, SERVER the address of the web that the token is for then, FILTER what stays at the server, CONE the one directory that is written. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@ static void report(void *context, const char *fmt, ...)
 
 struct asked {
 	long long depth, deadline, submodules, clean, lfs;
+	const struct git_ssh_login *ssh;
 };
 
 static int run(const struct git_remote_access *remote, const char *commit, const char *dir, const struct asked *asked,
@@ -37,6 +38,7 @@ static int run(const struct git_remote_access *remote, const char *commit, const
 		return err_set(err, ERR_INVALID, "'%s' is no commit id", commit);
 	struct git_submodules_result found;
 	struct git_submodules wanted = {.remote = remote,
+	                                .ssh = asked->ssh,
 	                                .owner_id = "42",
 	                                .depth = (int)asked->depth,
 	                                .clean = asked->clean,
@@ -101,7 +103,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 		return 2;
 	}
+	login.beside = ssh;
+	asked.ssh = ssh != NULL ? &login : NULL;
 	struct git_remote_access remote = {
+		.server = getenv("SERVER"),
 		.ssh = ssh,
 		.http = http,
 		.url = argv[1],

@@ -63,8 +63,11 @@ def modules(**entries):
                    for name, (path, url, *more) in entries.items())
 
 
-class Submodules(unittest.TestCase):
+class Compared(unittest.TestCase):
+    """Work areas of both, and their looks."""
     maxDiff = None
+    ssh = None          # the command by which git asks servers behind SSH; else addresses there stand for the server's own
+    more = {}           # for davit
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="davit-submodules-")
@@ -81,7 +84,7 @@ class Submodules(unittest.TestCase):
 
     def bring(self, commit, recursive=True, depth=1, clean=True, area=None, url=None, check=True):
         p = subprocess.run([AREA, url or self.url, commit, area or self.area, "--depth", str(depth), "--submodules", "2" if recursive else "1",
-                            "--clean", "1" if clean else "0"], env=ENV, capture_output=True, text=True, timeout=120, check=False)
+                            "--clean", "1" if clean else "0"], env={**ENV, **self.more}, capture_output=True, text=True, timeout=120, check=False)
         if not check:
             return p
         self.assertEqual(p.returncode, 0, p.stderr)
@@ -94,10 +97,10 @@ class Submodules(unittest.TestCase):
         settings = self.folder + "/gitconfig"
         with open(settings, "w", encoding="ascii"):
             pass
-        env = {"GIT_CONFIG_GLOBAL": settings}
+        env = {"GIT_CONFIG_GLOBAL": settings, **({"GIT_SSH_COMMAND": self.ssh} if self.ssh else {})}
+        aliases = [] if self.ssh else ["git@127.0.0.1:", "org-42@github.com:"]
         basic = subprocess.run(["base64", "-w0"], input=f"x-access-token:{TOKEN}", capture_output=True, text=True, check=True).stdout
-        for key, value in ((f"http.{self.server.url}/.extraheader", f"AUTHORIZATION: Basic {basic}"), (f"url.{self.server.url}/.insteadOf", "git@127.0.0.1:"),
-                           (f"url.{self.server.url}/.insteadOf", "org-42@github.com:")):
+        for key, value in ((f"http.{self.server.url}/.extraheader", f"AUTHORIZATION: Basic {basic}"), *((f"url.{self.server.url}/.insteadOf", alias) for alias in aliases)):
             git("config", "--global", "--add", key, value, env=env)
         if not os.path.isdir(self.other):
             git("init", "-q", "-b", "main", self.other)
@@ -140,6 +143,8 @@ class Submodules(unittest.TestCase):
         git("fsck", "--full", cwd=self.area)
         git("submodule", "foreach", "--recursive", "git fsck --full", cwd=self.area)
 
+
+class Submodules(Compared):
     def three(self):
         """top ← lib ← deep, by relative addresses."""
         inner = git("rev-parse", "HEAD", cwd=self.deep.work)

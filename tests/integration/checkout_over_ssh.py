@@ -148,7 +148,7 @@ class OverSsh(unittest.TestCase):
             with open(self.folder + "/cut", "w", encoding="ascii") as file:
                 file.write(str(size))
             self.checkout(ends=1)
-        for url in ("ssh://127.0.0.1/octo/demo.git", "ssh://-oX@127.0.0.1/octo/demo.git", "git@-oProxyCommand=x:octo/demo", "git@127.0.0.1:octo/d emo.git"):
+        for url in ("ssh:///octo/demo.git", "ssh://-oX@127.0.0.1/octo/demo.git", "git@-oProxyCommand=x:octo/demo", "git@127.0.0.1:octo/d emo.git"):
             self.assertIn("is no address of a repository behind SSH", self.checkout(url=url, ends=2))
 
 

@@ -287,7 +287,7 @@ class Natively(unittest.TestCase):
 
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("ssh-key: k, submodules: true", "sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k, lfs: true", "ssh-key: k, ssh-strict: false", "token: ''",
+        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k, lfs: true", "ssh-key: k, ssh-strict: false", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")
@@ -408,6 +408,11 @@ runs:
         secrets = {"KEY": key, "KNOWN": f"{host},127.0.0.1 {server.host_key_line}\n"}
         given = f"ssh-key: '${{{{ secrets.KEY }}}}', ssh-known-hosts: '${{{{ secrets.KNOWN }}}}', ssh-user: {server.user}"
         self.house.secrets(**secrets)
+        # Submodules are branches of the same repository: it is the one that is served.
+        repo = self.house.forge.repo(REPOSITORY)
+        deep = repo.push({"deep.txt": "deep\n"}, ref="deep")
+        lib = repo.push({**self.link("in/deep", "../demo", deep), "lib.txt": "lib\n"}, ref="lib")
+        shutil.rmtree(repo.work + "/in")
         run = self.run_steps(f'''
             - {{name: co, uses: actions/checkout@v4, with: {{{given}}}}}
             - name: works
@@ -420,7 +425,7 @@ runs:
                 ls -l "$RUNNER_TEMP" | awk '{{print $1, $NF}}'
             - {{name: again, uses: actions/checkout@v6, with: {{path: sub, persist-credentials: false, ref: main, {given}}}}}
             - {{name: looks, run: "cat sub/.git/config; ls $RUNNER_TEMP"}}
-        ''')
+        ''', files={**self.link("ext/lib", f"{server.user}@{host}:{REPOSITORY}", lib), "lib.txt": None})
         log = run.log("works")
         self.assertIn(f"{server.user}@{host}:{REPOSITORY}.git", log)
         name = re.search(r'-i "\$RUNNER_TEMP/([0-9a-f-]{36})" -o StrictHostKeyChecking=yes -o CheckHostIP=no -o "UserKnownHostsFile=\$RUNNER_TEMP/\1_known_hosts"', log).group(1)
@@ -433,6 +438,29 @@ runs:
         self.assertNotIn(key.splitlines()[2], repr(run.shown))
         with open(self.house.folder + "/asked", encoding="ascii") as file:
             self.assertEqual(set(file.read().splitlines()), {f"git-upload-pack '{REPOSITORY}.git'"})
+        # Submodules: each can be fetched by later steps, and none keeps anything; what stood for the server's own address is gone.
+        run = self.run_steps(f'''
+            - {{name: co, uses: actions/checkout@v4, with: {{submodules: recursive, {given}}}}}
+            - {{run: 'git -C ext/lib config url.$GITHUB_SERVER_URL/.insteadOf {server.user}@{host}:'}}
+            - {{uses: actions/checkout@v6, with: {{submodules: recursive, {given}}}}}
+            - name: works
+              run: |
+                set -ex
+                cat ext/lib/lib.txt ext/lib/in/deep/deep.txt
+                test -z "$(git status --porcelain --ignored)"
+                for at in ext/lib ext/lib/in/deep; do
+                  test "$(git -C $at config --local core.sshCommand)" = "$(git config --local core.sshCommand)"
+                  git -C $at config --local --get-regexp insteadof || git -C $at ls-remote -q {server.user}@127.0.0.1:{REPOSITORY} HEAD
+                done
+        ''')
+        log = run.log("works")
+        self.assertIn("lib\ndeep\n", log)
+        self.assertIn("2 submodules of ", run.log("co"))
+        self.assertNotIn(".insteadof", log)
+        self.assertEqual((self.left(), self.modules_left()), ([], []))
+        for at in ("ext/lib", "ext/lib/in/deep"):
+            self.assertNotIn("sshcommand", self.git("config", "--local", "--list", below=at))
+        self.assertEqual([name for name in os.listdir(self.house.temp()) if "-" in name] if os.path.isdir(self.house.temp()) else [], [])
         # What is not known is not asked, and a failed checkout leaves no key.
         self.house.secrets(KEY=key, KNOWN="elsewhere " + server.host_key_line)
         run = self.run_steps(f"- {{name: co, uses: actions/checkout@v4, with: {{{given}}}}}", ends="failure")

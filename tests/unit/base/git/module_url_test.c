@@ -85,12 +85,47 @@ static void what_is_not_fetched_is_told(void **state)
 	}
 }
 
+static void with_a_key_addresses_behind_ssh_stand_for_themselves(void **state)
+{
+	static const struct {
+		const char *url, *fetched;
+		bool ours, ssh;
+	} cases[] = {
+		{"git@git.example:a/b.git/", "git@git.example:a/b.git/", false, true},
+		{"git.example:a/b", "git.example:a/b", false, true},
+		{"git@[::1]:a/b", "git@[::1]:a/b", false, true},
+		{"org-42@github.com:a/b", "org-42@github.com:a/b", false, true},
+		{"ssh://git@git.example/a/b", "ssh://git@git.example/a/b", false, true},
+		{"git+ssh://h/a/b", "git+ssh://h/a/b", false, true},
+		{"ssh+git://h/a/b", "ssh+git://h/a/b", false, true},
+		{"https://git.example/a/b", "https://git.example/a/b", true, false},
+		{"https://other.example/a/b", "https://other.example/a/b", false, false},
+	};
+	const struct git_module_server server = {.url = "https://git.example/o/top", .owner_id = "42", .by_ssh = true};
+	static const char *const refused[] = {"/srv/x", "./a:b", "ext::sh -c x", "git::x", "SSH://h/x", "git://h/x"};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct git_module_source s _cleanup_(git_module_source_done) = {.url = NULL};
+		struct err err = ERR_INIT;
+		assert_int_equal(git_module_find(&server, cases[i].url, &s, &err), 0);
+		assert_string_equal(s.url, cases[i].fetched);
+		assert_int_equal(s.ours, cases[i].ours);
+		assert_int_equal(s.ssh, cases[i].ssh);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		struct git_module_source s _cleanup_(git_module_source_done) = {.url = NULL};
+		struct err err = ERR_INIT;
+		assert_true(git_module_find(&server, refused[i], &s, &err) < 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_are_relative_to_the_origin_as_git_has_it),
 		cmocka_unit_test(the_token_is_for_the_server_alone),
 		cmocka_unit_test(what_is_not_fetched_is_told),
+		cmocka_unit_test(with_a_key_addresses_behind_ssh_stand_for_themselves),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
