@@ -73,13 +73,6 @@ class Machine(Agent):
     def processes(self):
         return [entry for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit() and self.is_inside(entry)]
 
-    def runs(self, program):
-        found = []
-        for entry in self.processes():
-            with contextlib.suppress(OSError):
-                found.append((entry / "cmdline").read_bytes().split(b"\0")[0].endswith(program.encode()))
-        return any(found)
-
     def is_inside(self, entry):
         with contextlib.suppress(OSError):
             return os.readlink(entry / "ns" / "net") == self.namespace
@@ -191,7 +184,8 @@ def test_of_two_machines_that_want_an_environment_one_gets_it_and_what_a_killed_
         assert c.conclusion(refused) == "failure" and c.conf() == "of the first\n"
         assert "box-a" in json.dumps(c.forge.jobs(refused))
         # Behind a job that failed an agent looks for what is undecided. It would begin to watch the dead one's locks, for 90 s.
-        until("the second one's own recovery", lambda: not c.second.runs("davit-step"))
+        c.second.says("Job deploy completed")
+        until("the second one's own recovery", lambda: c.second.state().get("recoveries") == 0)
         c.first.power_off()
         done = subprocess.run([*c.second.network.command(), DAVIT, "recover", "--after", "1s"], env=c.second.env, capture_output=True, text=True,
                               timeout=120)
