@@ -51,7 +51,8 @@ if (command === "prepare_job") {
 }
 fs.writeFileSync(responseFile, JSON.stringify(answer));
 """
-HEALTH = '--health-cmd \\"test -e /ready\\" --health-interval 200ms --health-retries 1000'
+SERVED = "wget -qO /dev/null http://127.0.0.1/index.html"
+HEALTH = f'--health-cmd \\"{SERVED}\\" --health-interval 200ms --health-retries 1000'
 
 
 class JobContainers(unittest.TestCase):
@@ -60,7 +61,7 @@ class JobContainers(unittest.TestCase):
         cls.docker = Docker().start()
         cls.addClassCleanup(cls.docker.__exit__, None, None, None)
         cls.docker.image(BASE)
-        cls.build(WEB, 'CMD ["sh", "-c", "echo served > /index.html; touch /ready; echo \'::error::of the service\'; httpd -f -p 80 -h /"]')
+        cls.build(WEB, 'CMD ["sh", "-c", "echo served > /index.html; echo \'::error::of the service\'; httpd -f -p 80 -h /"]')
         cls.house = House(repos=[TOOLS])
         cls.house.__enter__()
         cls.addClassCleanup(cls.house.__exit__, None, None, None)
@@ -137,7 +138,7 @@ class JobContainers(unittest.TestCase):
         with open(os.path.join(folder, "docker"), "w") as told:
             told.write(f"#!/bin/sh\n{shutil.which('docker')} \"$@\"\nstatus=$?\ncase \"$*\" in *State.Running*) echo >> {asked};; esac\nexit $status\n")
         os.chmod(told.name, 0o755)
-        gate = services.replace("test -e /ready", "test -e /gate/asked").replace("ports: [80]", f"ports: [80], volumes: ['{self.house.folder}:/gate:ro']")
+        gate = services.replace(SERVED, f"test -e /gate/asked && {SERVED}").replace("ports: [80]", f"ports: [80], volumes: ['{self.house.folder}:/gate:ro']")
         run = self.run_job(f"""
             - {{name: inside, run: "wget -qO- http://web/index.html; echo 'port ${{{{ job.services.web.ports[80] != '' }}}} ${{{{ job.services.web.network == job.container.network }}}}'"}}
         """, f"container: {BASE}\n" + textwrap.dedent(gate), env={"PATH": f"{folder}:{os.environ['PATH']}"})
