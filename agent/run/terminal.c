@@ -1,12 +1,16 @@
 /* terminal: lines of a run as they are printed, and those at a terminal's bottom that show what runs now. */
 #include "agent/run/view_priv.h"
 
+#include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/core/clock.h"
+#include "base/core/mem.h"
 
 enum { WIDTH_DEFAULT = 80, ROWS_DEFAULT = 24 };
 
@@ -18,6 +22,39 @@ static const struct {
 	[MARK_SKIPPED] = {"-", "-", "\033[2m"}, [MARK_NOTE] = {"!", "!", "\033[33m"},
 };
 
+/* Of the character that text begins with: bytes, and columns of a terminal. */
+static size_t one_character(const char *text, size_t *ret_columns)
+{
+	mbstate_t state = {0};
+	wchar_t c;
+	size_t n = mbrtowc(&c, text, MB_LEN_MAX, &state);
+	bool known = n > 0 && n <= MB_LEN_MAX;
+	int columns = known ? wcwidth(c) : 1;
+	*ret_columns = columns >= 0 ? (size_t)columns : 1;
+	return known ? n : 1;
+}
+
+size_t view_columns(const char *text, size_t max, size_t *ret_len)
+{
+	locale_t mine = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	locale_t former = mine != (locale_t)0 ? uselocale(mine) : (locale_t)0;
+	size_t used = 0, len = 0, columns;
+	while (text[len] != '\0') {
+		size_t n = one_character(text + len, &columns);
+		if (used + columns > max)
+			break;
+		used += columns;
+		len += n;
+	}
+	if (mine != (locale_t)0) {
+		uselocale(former);
+		freelocale(mine);
+	}
+	if (ret_len != NULL)
+		*ret_len = len;
+	return used;
+}
+
 void view_clear(struct view *v)
 {
 	for (; v->drawn > 0; v->drawn--)
@@ -28,9 +65,11 @@ void view_say(struct view *v, const struct seen_job *job, enum mark mark, const 
 {
 	const char *colour = v->colours ? looks[mark].colour : "";
 	view_clear(v);
-	if (job != NULL)
-		printf("%s%-*s%s ", v->colours ? "\033[36m" : "", (int)v->name_width, job->name,
-		       v->colours ? "\033[0m" : "");
+	if (job != NULL) {
+		size_t width = view_columns(job->name, SIZE_MAX, NULL);
+		printf("%s%s%*s%s ", v->colours ? "\033[36m" : "", job->name,
+		       (int)(v->name_width - MIN(width, v->name_width)), "", v->colours ? "\033[0m" : "");
+	}
 	printf("%s%-*s %s%s\n", colour, v->live ? 1 : 2, v->live ? looks[mark].on_terminal : looks[mark].plain, text,
 	       *colour != '\0' ? "\033[0m" : "");
 	if (!v->live)
@@ -48,13 +87,8 @@ static void size_of_terminal(size_t *ret_width, size_t *ret_rows)
 /* A line that is wider would take two, and could not be taken away again. */
 static void draw(struct view *v, const char *text, size_t width)
 {
-	size_t seen = 0, len = 0;
-	for (; text[len] != '\0'; len++) {
-		bool begins = ((unsigned char)text[len] & 0xc0) != 0x80;
-		if (begins && seen + 1 >= width)
-			break;
-		seen += begins;
-	}
+	size_t len;
+	view_columns(text, width - 1, &len);
 	printf("%.*s\n", (int)len, text);
 	v->drawn++;
 }

@@ -18,7 +18,8 @@ struct view *view_new(bool json, bool verbose)
 	v->json = json;
 	v->verbose = verbose;
 	v->colours = !json && log_colours(STDOUT_FILENO);
-	v->live = v->colours || (!json && isatty(STDOUT_FILENO));
+	const char *term = getenv("TERM");
+	v->live = !json && isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
 	return v;
 }
 
@@ -115,7 +116,7 @@ static void name_job(struct view *v, struct seen_job *job, const char *name)
 {
 	free(job->name);
 	job->name = view_safe(name, strlen(name));
-	v->name_width = MIN(MAX(v->name_width, strlen(job->name)), (size_t)NAME_MAX_WIDTH);
+	v->name_width = MAX(v->name_width, view_columns(job->name, NAME_MAX_WIDTH, NULL));
 }
 
 static const struct {

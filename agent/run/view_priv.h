@@ -37,6 +37,8 @@ struct view {
 enum mark { MARK_START, MARK_LINE, MARK_DONE, MARK_FAILED, MARK_SKIPPED, MARK_NOTE };
 /* One line of a job (NULL: of the run), already safe for a terminal. */
 void view_say(struct view *v, const struct seen_job *job, enum mark mark, const char *text);
+/* The columns that a terminal needs for the text, up to `max`; ret_len: the bytes of what fits, NULL: not wanted. */
+size_t view_columns(const char *text, size_t max, size_t *ret_len);
 /* Takes away what changes in place, before something else is printed. */
 void view_clear(struct view *v);
 /* "1.2 s", "3 min 20 s" */

@@ -32,9 +32,9 @@ static bool has_owner(const char *const *path, size_t count)
 /* toJSON of it: all its texts. */
 static bool is_whole(const char *const *path, size_t count)
 {
-	static const char *const objects[] = {"issue",   "pull_request", "comment",    "review",      "review_comment",
-	                                      "commits", "head_commit",  "discussion", "workflow_run", "pages",
-	                                      "release", "changes"};
+	static const char *const objects[] = {"issue",          "pull_request", "comment",     "review",
+	                                      "review_comment", "commits",      "head_commit", "discussion",
+	                                      "workflow_run",   "pages",        "release",     "changes"};
 	if (strcasecmp(path[0], "github") != 0 || (count > 2 && strcasecmp(path[1], "event") != 0))
 		return false;
 	return count <= 3 || (count == 4 && is_in(path[2], objects, ARRAY_SIZE(objects))) ||

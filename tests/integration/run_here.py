@@ -1,14 +1,20 @@
 #!/usr/bin/env python3
 """davit run: workflows without GitHub, by real workers."""
+import fcntl
 import json
 import os
 import pty
+import re
 import select
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+import unicodedata
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -360,16 +366,13 @@ jobs:
         self.assertRegex(out, r"(?s)a    of a step\n.*a ok Complete job \(.*a !  Warning: Skip output 'o' since it may contain secret\.\n")
         self.assertNotIn("Evaluate and set job outputs", out)
 
-    def test_on_a_terminal_groups_are_folded_and_what_runs_now_is_shown(self):
-        tree = self.tree("""on: push
-jobs:
-  a: {runs-on: x, steps: [{name: build, run: 'echo ::group::Details; echo inside; echo ::warning::beware; echo ::endgroup::; echo outside'}]}
-  b: {runs-on: x, steps: [{name: breaks, run: 'echo ::group::Hidden; echo the reason; exit 1'}]}
-""")
+    def on_a_terminal(self, tree, columns=80, seen=None, then=None, **env):
+        """then: what is done once `seen` was written."""
         pid, terminal = pty.fork()
         if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.chdir(tree.top)
-            os.execvpe(DAVIT, [DAVIT, "run"], dict(tree.env, TERM="xterm", NO_COLOR="1"))
+            os.execvpe(DAVIT, [DAVIT, "run"], dict(tree.env, **env))
         out = b""
         while select.select([terminal], [], [], 60)[0]:
             try:
@@ -379,9 +382,49 @@ jobs:
             if not data:
                 break
             out += data
+            if then is not None and seen in out.decode(errors="replace"):
+                then()
+                then = None
         os.close(terminal)
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 1)
-        text = out.decode()
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out.decode()
+
+    def test_a_line_that_is_taken_away_again_fits_the_terminal_whatever_its_letters_need(self):
+        gate = os.path.join(tempfile.mkdtemp(), "gate")
+        self.addCleanup(shutil.rmtree, os.path.dirname(gate))
+        os.mkfifo(gate)
+        tree = self.tree(f"""on: push
+jobs:
+  a: {{name: 本番環境へ配置する, runs-on: x, steps: [{{name: ビルドとテストを実行する, run: 'cat {gate}'}}, {{name: "e\u0301\u0301 done", run: 'true'}}]}}
+  b: {{name: é, runs-on: x, steps: [{{name: s, run: echo said}}]}}
+""")
+
+        def let_go():
+            with open(gate, "w") as f:
+                f.write("\n")
+        code, text = self.on_a_terminal(tree, columns=30, seen="… 本番環境へ配置する: ビ", then=let_go, TERM="xterm", NO_COLOR="1")
+        self.assertEqual(code, 0, text)
+        drawn = [line for line in text.replace("\x1b[1A", "").replace("\x1b[2K", "").split("\r\n") if line.startswith("…")]
+        for line in drawn:
+            self.assertLess(sum(2 if unicodedata.east_asian_width(c) == "W" else 0 if unicodedata.combining(c) else 1 for c in line), 30, line)
+        # Names are as wide as the widest of those before them.
+        said = re.search("(é +)  said", text)[1]
+        self.assertIn(len(said), (2, 19), text)
+
+    def test_a_terminal_that_knows_no_cursor_gets_plain_lines(self):
+        tree = self.tree("on: push\njobs: {a: {runs-on: x, steps: [{run: echo said}]}}\n")
+        code, text = self.on_a_terminal(tree, TERM="dumb")
+        self.assertEqual(code, 0, text)
+        self.assertNotIn("\x1b", text)
+        self.assertIn("a    said\r\n", text)
+
+    def test_on_a_terminal_groups_are_folded_and_what_runs_now_is_shown(self):
+        tree = self.tree("""on: push
+jobs:
+  a: {runs-on: x, steps: [{name: build, run: 'echo ::group::Details; echo inside; echo ::warning::beware; echo ::endgroup::; echo outside'}]}
+  b: {runs-on: x, steps: [{name: breaks, run: 'echo ::group::Hidden; echo the reason; exit 1'}]}
+""")
+        code, text = self.on_a_terminal(tree, TERM="xterm", NO_COLOR="1")
+        self.assertEqual(code, 1)
         self.assertIn("▸ Details (1 line)", text)
         self.assertRegex(text, "! +Warning: beware")
         self.assertNotIn("inside", text.replace("echo inside", ""))
