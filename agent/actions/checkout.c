@@ -239,7 +239,7 @@ static void take_known_hosts(struct deciding *d, const char *name, const char *t
 static void look_at_ssh(struct deciding *d)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-	const char *strict = text_of(d, "ssh-strict"), *user = text_of(d, "ssh-user"), *lfs = text_of(d, "lfs");
+	const char *strict = text_of(d, "ssh-strict"), *user = text_of(d, "ssh-user");
 	if (d->in->ssh_key == NULL) {
 		json_object_del(d->in->step, "ssh-known-hosts");
 		return;
@@ -250,8 +250,6 @@ static void look_at_ssh(struct deciding *d)
 	if (user != NULL && !is_blank(user) &&
 	    (user[0] == '-' || user[0] == '.' || user[strspn(user, allowed)] != '\0'))
 		refuse(d, "ssh-user", "has an unusual form");
-	if (lfs != NULL && is_true(lfs))
-		refuse(d, "lfs", "is not carried out here together with `ssh-key`");
 	pass(d, "ssh-user", user != NULL ? user : "");
 }
 

@@ -4,6 +4,7 @@
 #include "base/core/shown.h"
 #include "base/git/lfs_batch.h"
 #include "base/git/lfs_config.h"
+#include "base/git/lfs_login.h"
 #include "base/git/lfs_store.h"
 #include "base/net/net.h"
 
@@ -23,6 +24,7 @@ struct git_lfs {
 	size_t *object_of;          /* of a file */
 	size_t object_count;
 	const struct git_remote_access *remote;
+	struct lfs_login login; /* where a server behind SSH has them */
 	/* Of the download: */
 	struct lfs_object *batch[LFS_BATCH_MOST];
 	size_t missing, done;
@@ -191,7 +193,8 @@ static bool has_authorization(const struct strv *headers)
 /* The token goes to the repository's own server only, wherever that sends us. */
 static bool is_own_server(const struct git_lfs *l, const char *url)
 {
-	return l->remote->authorization != NULL && net_same_origin(url, l->remote->url);
+	const char *own = l->remote->server != NULL ? l->remote->server : l->remote->url;
+	return l->remote->authorization != NULL && net_same_origin(url, own);
 }
 
 static int refuse(struct lfs_object *o, int status)
@@ -271,15 +274,24 @@ static bool is_json(const struct http_response *response)
 	return type != NULL && (str_starts(type, LFS_MEDIA_TYPE) || str_starts(type, "application/json"));
 }
 
+/* For messages. */
+static const char *place_of(const struct git_lfs *l)
+{
+	return l->config.url != NULL ? l->config.url : l->login.shown;
+}
+
 static int refuse_batch(const struct git_lfs *l, const struct http_response *response, struct err *err)
 {
 	int status = response->status, r;
 	if (status == 200)
-		r = err_set(err, ERR_PROTOCOL, "%s does not answer as an LFS server", l->config.url);
+		r = err_set(err, ERR_PROTOCOL, "%s does not answer as an LFS server", place_of(l));
 	else if (status == 401 || status == 403)
-		r = err_set(err, ERR_AUTH, "%s does not let us in (HTTP %d)", l->config.url, status);
+		r = err_set(err, ERR_AUTH, "%s does not let us in (HTTP %d)", place_of(l), status);
 	else
-		r = err_set(err, ERR_PROTOCOL, "%s answered HTTP %d", l->config.url, status);
+		r = err_set(err, ERR_PROTOCOL, "%s answered HTTP %d", place_of(l), status);
+	if (l->config.url == NULL)
+		return err_hint(err, r,
+		                "the server's own git-lfs-authenticate sends there; check that Git LFS is switched on");
 	if (status == 401 || status == 403)
 		return err_hint(
 			err, r,
@@ -287,16 +299,30 @@ static int refuse_batch(const struct git_lfs *l, const struct http_response *res
 	return err_hint(err, r, "check that Git LFS is switched on there, and `lfs.url` in .lfsconfig");
 }
 
+/* What let in before may be too old now. */
+static int let_in(struct git_lfs *l, struct err *err)
+{
+	if (l->config.url != NULL || (l->login.url != NULL && clock_mono_ms() < l->login.until_ms))
+		return 0;
+	return lfs_login_ask(l->remote->ssh, l->remote->wait, &l->login, err);
+}
+
 static int ask(struct git_lfs *l, size_t count, struct err *err)
 {
 	struct http_response response _cleanup_(http_response_done) = {0};
 	struct str authorization _cleanup_(str_done) = STR_SECRET_INIT(AUTHORIZATION_MAX);
-	_cleanup_free_ char *url = xasprintf("%s/objects/batch", l->config.url),
+	int r = let_in(l, err);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *url = xasprintf("%s/objects/batch", l->config.url != NULL ? l->config.url : l->login.url),
 			    *body = lfs_batch_request(l->batch, count);
-	const char *headers[4] = {"Accept: " LFS_MEDIA_TYPE, "Content-Type: " LFS_MEDIA_TYPE};
-	if (is_own_server(l, url)) {
+	const char *headers[LFS_HEADERS_MAX + 4] = {"Accept: " LFS_MEDIA_TYPE, "Content-Type: " LFS_MEDIA_TYPE};
+	size_t header_count = 2;
+	for (size_t i = 0; i < l->login.headers.count; i++)
+		headers[header_count++] = l->login.headers.items[i];
+	if (is_own_server(l, url) && !has_authorization(&l->login.headers)) {
 		str_appendf(&authorization, "Authorization: %s", l->remote->authorization);
-		headers[2] = str_peek(&authorization);
+		headers[header_count++] = str_peek(&authorization);
 	}
 	if (authorization.failed)
 		return err_set(err, ERR_LIMIT, "the token is too long");
@@ -310,14 +336,14 @@ static int ask(struct git_lfs *l, size_t count, struct err *err)
 	                               .retries = GIT_RETRIES,
 	                               .follow = true};
 	struct wait within = wait_within(l->remote->wait, BATCH_MS);
-	int r = http_perform(l->remote->http, &request, &within, &response, err);
+	r = http_perform(l->remote->http, &request, &within, &response, err);
 	if (r < 0)
-		return err_wrap(err, r, "ask %s", l->config.url);
+		return err_wrap(err, r, "ask %s", place_of(l));
 	if (response.status != 200 || !is_json(&response))
 		return refuse_batch(l, &response, err);
 	r = lfs_batch_read(str_peek(&response.body), response.body.len, l->batch, count, err);
 	response.body.wipe = true;
-	return r < 0 ? err_wrap(err, r, "ask %s", l->config.url) : 0;
+	return r < 0 ? err_wrap(err, r, "ask %s", place_of(l)) : 0;
 }
 
 /* Those from *from on that are not here yet, and may come. */
@@ -434,6 +460,7 @@ void git_lfs_free(struct git_lfs *l)
 	for (size_t i = 0; i < l->object_count; i++)
 		lfs_object_done(&l->objects[i]);
 	lfs_config_done(&l->config);
+	lfs_login_done(&l->login);
 	free(l->files);
 	free(l->paths);
 	free(l->objects);

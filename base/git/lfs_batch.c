@@ -9,15 +9,20 @@
 
 enum { WORDS_MAX = 200 };
 
+void lfs_headers_done(struct strv *headers)
+{
+	for (size_t i = 0; i < headers->count; i++)
+		OPENSSL_cleanse(headers->items[i], strlen(headers->items[i]));
+	strv_done(headers);
+	*headers = (struct strv){0};
+}
+
 void lfs_object_reset(struct lfs_object *o)
 {
 	if (o->href != NULL)
 		OPENSSL_cleanse(o->href, strlen(o->href));
-	for (size_t i = 0; i < o->headers.count; i++)
-		OPENSSL_cleanse(o->headers.items[i], strlen(o->headers.items[i]));
 	free(TAKE(o->href));
-	strv_done(&o->headers);
-	o->headers = (struct strv){0};
+	lfs_headers_done(&o->headers);
 	free(TAKE(o->why));
 	o->code = 0;
 	o->again = false;
@@ -76,7 +81,7 @@ static void take_error(struct lfs_object *o, const json_t *error)
 		                (long long)code, shown);
 }
 
-static bool is_plain(const char *text)
+bool lfs_is_plain(const char *text)
 {
 	if (strlen(text) > LFS_FIELD_MAX)
 		return false;
@@ -103,17 +108,17 @@ static bool is_name(const char *name)
 	                                            "0123456789!#$%&'*+-.^_`|~")] == '\0';
 }
 
-static int take_headers(struct lfs_object *o, const json_t *headers)
+int lfs_headers_take(const json_t *headers, struct strv *ret)
 {
 	const char *name;
 	json_t *value;
 	json_object_foreach((json_t *)(uintptr_t)headers, name, value)
 	{
 		const char *text = json_string_value(value);
-		if (text == NULL || !is_name(name) || !is_plain(text) || o->headers.count == LFS_HEADERS_MAX)
-			return lfs_object_fail(o, ERR_PROTOCOL, false, "the server wants headers that are none");
+		if (text == NULL || !is_name(name) || !lfs_is_plain(text) || ret->count == LFS_HEADERS_MAX)
+			return ERR_PROTOCOL;
 		if (!is_ours(name))
-			strv_addf(&o->headers, "%s: %s", name, text);
+			strv_addf(ret, "%s: %s", name, text);
 	}
 	return 0;
 }
@@ -129,12 +134,14 @@ static void take_object(struct lfs_object *o, const json_t *answer)
 		take_error(o, error);
 		return;
 	}
-	if (href == NULL || !is_plain(href) ||
+	if (href == NULL || !lfs_is_plain(href) ||
 	    (strncasecmp(href, "https://", 8) != 0 && strncasecmp(href, "http://", 7) != 0)) {
 		lfs_object_fail(o, ERR_PROTOCOL, false, "the server names no address of http where it is");
 		return;
 	}
-	if (take_headers(o, json_object_get(download, "header")) == 0)
+	if (lfs_headers_take(json_object_get(download, "header"), &o->headers) < 0)
+		lfs_object_fail(o, ERR_PROTOCOL, false, "the server wants headers that are none");
+	else
 		o->href = xstrdup(href);
 }
 

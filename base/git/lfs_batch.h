@@ -2,6 +2,7 @@
 #pragma once
 #include "base/core/err.h"
 #include "base/core/str.h"
+#include "base/data/json.h"
 #include "base/git/lfs_pointer.h"
 
 enum { LFS_BATCH_MOST = 100, LFS_ANSWER_MAX = 4 << 20, LFS_HEADERS_MAX = 16, LFS_FIELD_MAX = 16 << 10 };
@@ -24,6 +25,13 @@ void lfs_object_done(struct lfs_object *o);
 void lfs_object_reset(struct lfs_object *o);
 /* what failed, in place of an earlier reason. Returns code. */
 int lfs_object_fail(struct lfs_object *o, int code, bool again, const char *fmt, ...) _printf_(4, 5);
+
+/* "Name: value" of each member: at most LFS_HEADERS_MAX plain texts, without those that are the request's own. ERR_PROTOCOL: they are no headers. */
+int lfs_headers_take(const json_t *headers, struct strv *ret);
+/* With their memory. */
+void lfs_headers_done(struct strv *headers);
+/* True if it is a short line. */
+bool lfs_is_plain(const char *text);
 
 /* The body of a request for these, at most LFS_BATCH_MOST. */
 char *lfs_batch_request(struct lfs_object *const *objects, size_t count);

@@ -120,7 +120,8 @@ int lfs_config_read(struct lfs_config *c, git_repository *repo, const git_oid *b
                     struct err *err)
 {
 	git_blob *file _cleanup_(blob_freep) = NULL;
-	c->url = xasprintf("%s%s/info/lfs", remote, str_ends(remote, ".git") ? "" : ".git");
+	if (str_starts(remote, "https://") || str_starts(remote, "http://"))
+		c->url = xasprintf("%s%s/info/lfs", remote, str_ends(remote, ".git") ? "" : ".git");
 	if (blob == NULL)
 		return 0;
 	int r = git_blob_lookup(&file, repo, blob);

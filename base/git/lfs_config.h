@@ -5,7 +5,7 @@
 #include "base/git/git_priv.h"
 
 struct lfs_config {
-	char *url;                        /* objects/batch is below it */
+	char *url; /* objects/batch is below it; of a repository behind SSH that nothing names: NULL */
 	struct ignore *include, *exclude; /* of paths; NULL: all, none */
 	bool skips;                       /* a failed download leaves a pointer (`lfs.skipdownloaderrors`) */
 };

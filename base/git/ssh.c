@@ -9,7 +9,14 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { BUFFER = 64 << 10, WORDS_MAX = 2048, SHOWN_MAX = 300, PORT_MAX = 65535, SSH_PORT = 22 };
+enum {
+	BUFFER = 64 << 10,
+	WORDS_MAX = 2048,
+	ANSWER_WORDS_MAX = 64 << 10,
+	SHOWN_MAX = 300,
+	PORT_MAX = 65535,
+	SSH_PORT = 22
+};
 
 struct git_ssh {
 	char *url, *user, *host, *path;
@@ -182,21 +189,26 @@ int git_ssh_write(struct git_ssh_program *p, const void *data, size_t len, struc
 	return r < 0 ? err_wrap(err, r, "ask %s", p->s->url) : 0;
 }
 
-static int judge(struct git_ssh_program *p, int status, struct err *err)
+/* What it wrote to its standard error is told. */
+static int ended(const struct git_ssh *s, const char *program, int status, const struct str *said, struct err *err)
 {
-	_cleanup_free_ char *shown = shown_text(str_peek(&p->words), p->words.len, SHOWN_MAX);
+	_cleanup_free_ char *shown = shown_text(str_peek(said), said->len, SHOWN_MAX);
 	struct str words _cleanup_(str_done) = STR_INIT(8 * SHOWN_MAX);
 	size_t len = strlen(shown);
 	while (len > 0 && isspace((unsigned char)shown[len - 1]))
 		len--;
 	str_append_safe(&words, shown, len);
-	if (status == 0 && p->any)
-		return 0;
 	bool unknown = strcasestr(shown, "not found") != NULL ||
 	               strstr(shown, "does not appear to be a git repository") != NULL;
-	int r = err_set(err, unknown && status != 127 ? ERR_NOT_FOUND : ERR_PROTOCOL,
-	                "%s: git-upload-pack ended with status %d: %s", p->s->url, status,
-	                words.len > 0 ? str_peek(&words) : "without a word");
+	return err_set(err, unknown && status != 127 ? ERR_NOT_FOUND : ERR_PROTOCOL, "%s: %s ended with status %d: %s",
+	               s->url, program, status, words.len > 0 ? str_peek(&words) : "without a word");
+}
+
+static int judge(struct git_ssh_program *p, int status, struct err *err)
+{
+	if (status == 0 && p->any)
+		return 0;
+	int r = ended(p->s, "git-upload-pack", status, &p->words, err);
 	return err_hint(err, r, "check `repository:`, and that the key of `ssh-key:` may read it");
 }
 
@@ -238,6 +250,27 @@ void git_ssh_endp(struct git_ssh_program **p)
 {
 	git_ssh_end(*p);
 	*p = NULL;
+}
+
+int git_ssh_ask(struct git_ssh *s, const char *program, const char *argument, size_t max, struct wait *w,
+                struct str *out, struct err *err)
+{
+	struct str said _cleanup_(str_done) = STR_INIT(ANSWER_WORDS_MAX + 1);
+	_cleanup_free_ char *command = xasprintf("%s %s %s", program, s->path, argument);
+	int status = 0, r = open_session(s, w, err);
+	if (r >= 0)
+		r = ssh_run(session_of(s), command, NULL, 0, MAX(max, (size_t)ANSWER_WORDS_MAX), w, out, &said, &status,
+		            err);
+	if (r < 0)
+		return err_wrap(err, r, "ask %s", s->url);
+	return status == 0 ? 0 : ended(s, program, status, &said, err);
+}
+
+char *git_ssh_web(const struct git_ssh *s)
+{
+	bool wide = strchr(s->host, ':') != NULL;
+	return xasprintf("https://%s%s%s%s%s", wide ? "[" : "", s->host, wide ? "]" : "", s->path[0] == '/' ? "" : "/",
+	                 s->path);
 }
 
 /* ---- version 2 ---- */

@@ -28,6 +28,12 @@ int git_ssh_read(struct git_ssh_program *p, char *buffer, size_t size, size_t *r
 void git_ssh_end(struct git_ssh_program *p);
 void git_ssh_endp(struct git_ssh_program **p);
 
+/* Runs "PROGRAM PATH ARGUMENT" there, PATH the repository's. out: its standard output, at most max bytes. An exit status other than 0 is an error with its own words. */
+int git_ssh_ask(struct git_ssh *s, const char *program, const char *argument, size_t max, struct wait *w,
+                struct str *out, struct err *err);
+/* "https://HOST/PATH": where the same is on the web, as a guess. free() */
+char *git_ssh_web(const struct git_ssh *s);
+
 /* What the server can, a line each, up to and without the flush. ERR_UNSUPPORTED: another version answers. */
 int git_ssh_capabilities(struct git_ssh *s, int64_t timeout_ms, struct pkt_reader *answer, struct wait *w,
                          struct err *err);

@@ -60,10 +60,6 @@ static void checkout_validate(const struct step_context *c, struct faults *fault
 		faults_add(faults, NULL, "/server", "'%s' needs a key", in->server);
 		faults_hint(faults, "give `ssh-key:`, or an address of https");
 	}
-	if (given(in->ssh_key) && in->lfs) {
-		faults_add(faults, NULL, "/lfs", "contents of LFS do not come with `ssh-key`");
-		faults_hint(faults, "run `git lfs pull` in a step");
-	}
 	if (given(in->path)) {
 		_cleanup_free_ char *normal = NULL;
 		struct err err = ERR_INIT;

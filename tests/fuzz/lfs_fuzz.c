@@ -1,6 +1,7 @@
-/* Pointers of Git LFS, and what a server answers to a batch. The first byte chooses. What is a pointer has an id that is a safe name; an object has an address of http
+/* Pointers of Git LFS, what a server answers to a batch, and what lets in there. The first byte chooses. What is a pointer has an id that is a safe name; an object has an address of http
  * and headers without line breaks, or a reason. */
 #include "base/git/lfs_batch.h"
+#include "base/git/lfs_login.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +19,34 @@ static void check_pointer(const char *text, size_t len)
 		abort();
 }
 
+static void check_headers(const struct strv *headers)
+{
+	for (size_t i = 0; i < headers->count; i++)
+		if (strpbrk(headers->items[i], "\r\n") != NULL || strchr(headers->items[i], ':') == NULL)
+			abort();
+	if (headers->count > LFS_HEADERS_MAX)
+		abort();
+}
+
+static void check_login(const char *text, size_t len)
+{
+	struct lfs_login l = {.url = NULL};
+	struct err err = ERR_INIT;
+	if (lfs_login_read(text, len, "https://h/r.git/info/lfs", &l, &err) >= 0) {
+		if (strncasecmp(l.url, "http", 4) != 0 || strpbrk(l.url, "\r\n") != NULL || l.shown == NULL)
+			abort();
+		check_headers(&l.headers);
+	}
+	lfs_login_done(&l);
+}
+
 static void check_object(const struct lfs_object *o)
 {
 	if ((o->href == NULL) == (o->code == 0) || (o->code != 0 && o->why == NULL))
 		abort();
 	if (o->href != NULL && strncasecmp(o->href, "http", 4) != 0)
 		abort();
-	for (size_t i = 0; i < o->headers.count; i++)
-		if (strpbrk(o->headers.items[i], "\r\n") != NULL || strchr(o->headers.items[i], ':') == NULL)
-			abort();
-	if (o->headers.count > LFS_HEADERS_MAX)
-		abort();
+	check_headers(&o->headers);
 }
 
 static void check_answer(const char *text, size_t len)
@@ -52,7 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *text = malloc(size);
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = '\0';
-	if (data[0] & 1)
+	if (data[0] == 'l')
+		check_login(text, size - 1);
+	else if (data[0] & 1)
 		check_pointer(text, size - 1);
 	else
 		check_answer(text, size - 1);

@@ -31,7 +31,9 @@ def read(path):
         return f.read()
 
 
-class LargeFiles(unittest.TestCase):
+class Area(unittest.TestCase):
+    """A repository, its work area, and the server of its contents."""
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="davit-lfs-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
@@ -86,6 +88,8 @@ class LargeFiles(unittest.TestCase):
     def asked(self):
         return [r[1] for r in self.lfs.requests if r[0] == "GET"]
 
+
+class LargeFiles(Area):
     @unittest.skipUnless(shutil.which("git-lfs"), "git-lfs is not installed")
     def test_it_is_what_git_lfs_makes(self):
         """The contents come to the server by git-lfs itself, which is asked for the same commit in the order of the action's commands."""

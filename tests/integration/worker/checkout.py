@@ -287,7 +287,7 @@ class Natively(unittest.TestCase):
 
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k, lfs: true", "ssh-key: k, ssh-strict: false", "token: ''",
+        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k, ssh-strict: false", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")

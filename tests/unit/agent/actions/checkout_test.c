@@ -75,8 +75,8 @@ static void texts_are_taken_as_the_action_does(void **state)
 	      "`ssh-strict` is false");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-user", "-oX"), "ssh-key",
 	      "`ssh-user` has an unusual form");
-	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "lfs", "true"), "ssh-key",
-	      "`lfs` is not carried out here together with `ssh-key`");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "lfs", "true"), "lfs", "true");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "submodules", "true"), "submodules", "true");
 }
 
 static void what_is_not_carried_out_is_named(void **state)
