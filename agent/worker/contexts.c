@@ -144,6 +144,7 @@ int job_prepare(struct job *j, struct err *err)
 	j->steps_context = json_object();
 	j->log.block = (struct str)STR_INIT(64 << 20);
 	j->job_environ = environ_map();
+	j->proxies = environ_proxies(j->job_environ);
 	int r = decode_contexts(j, err);
 	if (r == 0)
 		r = make_paths(j, err);

@@ -3,7 +3,7 @@
 
 #include "agent/worker/message.h"
 
-#include <ctype.h>
+enum { NAME_MAX_BYTES = 1 << 20 };
 
 /* Members of `github` that become GITHUB_*; others stay inside expressions. */
 static const char *const exported[] = {
@@ -50,15 +50,16 @@ static const char *const exported[] = {
 
 static void set_upper(json_t *env, const char *prefix, const char *name, const json_t *value)
 {
-	_cleanup_free_ char *variable = xasprintf("%s%s", prefix, name);
-	for (char *p = variable; *p != '\0'; p++)
-		*p = (char)toupper((unsigned char)*p);
+	_cleanup_(str_done) struct str variable = STR_INIT(NAME_MAX_BYTES);
+	str_append(&variable, prefix);
+	expr_fold(name, strlen(name), &variable);
+	const char *key = str_peek(&variable);
 	if (json_is_string(value))
-		json_object_set(env, variable, (json_t *)value);
+		json_object_set(env, key, (json_t *)value);
 	else if (json_is_boolean(value))
-		json_object_set_new(env, variable, json_string(json_is_true(value) ? "true" : "false"));
+		json_object_set_new(env, key, json_string(json_is_true(value) ? "true" : "false"));
 	else if (json_is_null(value))
-		json_object_set_new(env, variable, json_string(""));
+		json_object_set_new(env, key, json_string(""));
 }
 
 static void add_contexts(const struct job *j, json_t *env)
@@ -119,6 +120,41 @@ static void add_services(const struct job *j, int flags, json_t *env)
 	    message_flag(j->message, "actions_uses_cache_service_v2", false))
 		set_text(env, "ACTIONS_CACHE_SERVICE_V2", "True");
 	set_text(env, "ACTIONS_CACHE_MODE", job_variable(j, "actions_cache_mode"));
+}
+
+/* ---- proxies of this machine ---- */
+
+static const char *const proxy_names[][2] = {{"http_proxy", "HTTP_PROXY"}, {"https_proxy", "HTTPS_PROXY"}};
+
+/* Programs look at either spelling. */
+static const char *either(const json_t *environ, const char *lower, const char *upper)
+{
+	const char *given = json_get_string(environ, lower);
+	if (given == NULL || given[0] == '\0')
+		given = json_get_string(environ, upper);
+	return given != NULL && given[0] != '\0' ? given : NULL;
+}
+
+static void set_both(json_t *env, const char *lower, const char *upper, const char *value)
+{
+	json_set_string(env, lower, value);
+	json_set_string(env, upper, value);
+}
+
+json_t *environ_proxies(const json_t *environ)
+{
+	json_t *proxies = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(proxy_names); i++) {
+		const char *given = either(environ, proxy_names[i][0], proxy_names[i][1]);
+		if (given == NULL)
+			continue;
+		_cleanup_free_ char *url = xasprintf("%s%s", strstr(given, "://") != NULL ? "" : "http://", given);
+		set_both(proxies, proxy_names[i][0], proxy_names[i][1], url);
+	}
+	const char *others = either(environ, "no_proxy", "NO_PROXY");
+	if (others != NULL && json_object_size(proxies) > 0)
+		set_both(proxies, "no_proxy", "NO_PROXY", others);
+	return proxies;
 }
 
 static void add_step_env(const struct record *r, json_t *env)
@@ -186,14 +222,19 @@ void environ_make(struct job *j, const struct record *r, int flags, struct strv 
 	 * that gets keys and secrets: it has the worker's own. */
 	if (!(flags & ENVIRON_TYPED)) {
 		_cleanup_free_ char *path = environ_path(j, r);
+		/* A job's container got them when it was made. */
+		if (!(flags & ENVIRON_INSIDE))
+			json_object_update(env, j->proxies);
 		add_step_env(r, env);
 		if (flags & ENVIRON_ACTION)
 			add_action_env(r, env);
 		if (!(flags & ENVIRON_CONTAINER))
 			set_text(env, "PATH", path);
 	}
+	if (flags & ENVIRON_HOOK)
+		json_object_update(env, j->proxies);
 	add_contexts(j, env);
-	if (!(flags & ENVIRON_TYPED))
+	if (!(flags & ENVIRON_TYPED) || flags & ENVIRON_HOOK)
 		add_identity_token(j, env);
 	if (flags & ENVIRON_ACTION)
 		add_services(j, flags, env);

@@ -177,8 +177,10 @@ static void do_debug(struct job *j, struct record *r, const struct command *c)
 
 static void do_echo(struct job *j, struct record *r, const struct command *c, const char *line)
 {
-	const char *p = c->data + strspn(c->data, " \t");
-	size_t len = strcspn(p, " \t\r\n");
+	const char *p = c->data + strspn(c->data, " \t\r\n");
+	size_t len = strlen(p);
+	while (len > 0 && strchr(" \t\r\n", p[len - 1]) != NULL)
+		len--;
 	if (len == 2 && strncasecmp(p, "on", 2) == 0)
 		r->echo = true;
 	else if (len == 3 && strncasecmp(p, "off", 3) == 0)

@@ -1,5 +1,6 @@
 /* sequence: the job from its first record to its last [5.2]. */
 #include "agent/worker/action.h"
+#include "agent/worker/actions/job_hook.h"
 #include "agent/worker/background.h"
 
 void job_set_result(struct job *j, enum result r)
@@ -94,6 +95,7 @@ enum result job_run(struct job *j)
 	if (!set_up(j))
 		return j->result;
 	size_t steps = j->record_count;
+	job_hook_expect_completed(j);
 	for (size_t i = 1; i < steps; i++) {
 		job_turn(j, NULL, 0, 0);
 		if (j->records[i]->background)

@@ -3,6 +3,7 @@
 
 #include "agent/service/wire.h"
 #include "agent/worker/action.h"
+#include "agent/worker/actions/job_hook.h"
 #include "agent/worker/background.h"
 #include "agent/worker/containers/containers.h"
 #include "base/data/walls_told.h"
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
+
+enum { DEFAULT_MAX = 1 << 20 };
 
 static void log_permissions(struct job *j, struct record *s)
 {
@@ -23,6 +26,22 @@ static void log_permissions(struct job *j, struct record *s)
 	json_object_foreach(permissions, name, level)
 		record_line(j, s, "%s: %s", name, json_is_string(level) ? json_string_value(level) : "");
 	record_line(j, s, "##[endgroup]");
+}
+
+static void log_connections(struct job *j, struct record *s)
+{
+	static const char *const proxies[][2] = {{"http_proxy", "HTTP"}, {"https_proxy", "HTTPS"}};
+	const char *cache = job_variable(j, "actions_cache_mode");
+	if (cache != NULL && cache[0] != '\0')
+		record_line(j, s, "Cache mode: %s", cache);
+	for (size_t i = 0; i < ARRAY_SIZE(proxies); i++) {
+		const char *url = json_get_string(j->proxies, proxies[i][0]);
+		if (url != NULL)
+			record_line(j, s, "Runner is running behind proxy server '%s' for all %s requests.", url,
+			            proxies[i][1]);
+	}
+	if (json_array_size(wire_get(j->message, "dependencies")) > 0)
+		record_line(j, s, "Using locked action versions from the workflow's lockfile");
 }
 
 static void log_head(struct job *j, struct record *s)
@@ -41,6 +60,7 @@ static void log_head(struct job *j, struct record *s)
 	record_short_lines(j, s);
 	if (source != NULL && source[0] != '\0')
 		record_line(j, s, "Secret source: %s", source);
+	log_connections(j, s);
 	record_line(j, s, "Prepare workflow directory");
 }
 
@@ -100,6 +120,24 @@ static int eval_global_env(struct job *j, struct err *err)
 	return 0;
 }
 
+/* A number of a matrix names a directory, too. New. */
+static json_t *texts_of(json_t *map)
+{
+	json_t *texts = json_object(), *value;
+	const char *name;
+	json_object_foreach(map, name, value)
+	{
+		_cleanup_(expr_value_done) struct expr_value v = EXPR_VALUE_INIT;
+		_cleanup_(str_done) struct str text = STR_INIT(DEFAULT_MAX);
+		if (json_is_null(value) || json_is_object(value) || json_is_array(value))
+			continue;
+		expr_value_from_json(value, &v);
+		expr_value_text(&v, &text);
+		json_object_set_new(texts, name, json_stringn(str_peek(&text), text.len));
+	}
+	return texts;
+}
+
 /* A later token replaces the whole table of an earlier one. */
 static int eval_defaults(struct job *j, struct err *err)
 {
@@ -119,7 +157,7 @@ static int eval_defaults(struct job *j, struct err *err)
 		if (!json_is_object(run))
 			continue;
 		json_decref(j->defaults_run);
-		j->defaults_run = json_incref(run);
+		j->defaults_run = texts_of(run);
 	}
 	return 0;
 }
@@ -260,8 +298,10 @@ static int add_steps(struct job *j, struct err *err)
 	_cleanup_free_ struct planned *planned =
 		xcalloc(json_array_size(wire_get(j->message, "steps")) + 1, sizeof(planned[0]));
 	int r = plan_steps(j, planned, &count, err);
-	if (r == 0)
+	if (r == 0) {
+		job_hook_expect_started(j);
 		containers_expect(j);
+	}
 	for (size_t i = 0; r == 0 && i < count; i++)
 		add_pre(j, &planned[i]);
 	for (size_t i = 0; i < count; i++) {

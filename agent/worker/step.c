@@ -226,10 +226,11 @@ void step_log_env(struct job *j, struct record *r)
 {
 	const char *name;
 	json_t *value;
-	if (json_object_size(r->env) == 0)
+	if (json_object_size(r->env) + json_object_size(r->state) == 0)
 		return;
 	record_line(j, r, "env:");
 	json_object_foreach(r->env, name, value) record_line(j, r, "  %s: %s", name, json_string_value(value));
+	json_object_foreach(r->state, name, value) record_line(j, r, "  STATE_%s: %s", name, json_string_value(value));
 }
 
 enum result step_end_of_process(struct job *j, struct record *r, enum process_end end, int status)

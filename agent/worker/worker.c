@@ -109,9 +109,9 @@ static void job_done(struct job *j)
 	containers_free(j->containers);
 	matchers_free(j->matchers);
 	run_job_done(&j->run);
-	json_t *values[] = {j->message,      j->settings,    j->contexts,      j->github,
-	                    j->runner,       j->job_context, j->steps_context, j->global_env,
-	                    j->defaults_run, j->job_environ, j->outputs,       j->annotations};
+	json_t *values[] = {j->message,     j->settings,      j->contexts,   j->github,       j->runner,
+	                    j->job_context, j->steps_context, j->global_env, j->defaults_run, j->job_environ,
+	                    j->outputs,     j->annotations,   j->proxies};
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
 		json_decref(values[i]);
 	char *texts[] = {j->work,       j->pipeline,    j->workspace,       j->temp,          j->files, j->tools,

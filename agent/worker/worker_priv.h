@@ -153,6 +153,7 @@ struct job {
 	struct template_scope scope;      /* conditions: status functions are known */
 	json_t *defaults_run;             /* {"shell","working-directory"} or NULL */
 	json_t *job_environ;              /* of this process, name → text */
+	json_t *proxies;                  /* of those (environ_proxies) */
 	json_t *prepend_path;             /* directory → true, in the order of their adding */
 	size_t prepend_len;
 	struct matchers *matchers; /* matcher.h; NULL: none was added yet */
@@ -316,8 +317,12 @@ enum {
 	ENVIRON_ACTION = 2,    /* inputs, saved state, and the services that actions use */
 	ENVIRON_CONTAINER = 4, /* nothing of this machine's own */
 	ENVIRON_INSIDE = 8, /* with the one before: in the job's container, for which it is else as on this machine */
+	ENVIRON_HOOK =
+		16, /* with ENVIRON_TYPED: the administrator's script: this machine's proxies, the identity token */
 };
 void environ_make(struct job *j, const struct record *r, int flags, struct strv *ret);
+/* The proxies among these variables of this process, in both spellings, each with its scheme. New. */
+json_t *environ_proxies(const json_t *environ);
 /* The step's `env` context less what holds a secret. New. */
 json_t *environ_open_values(const struct job *j, const struct record *r);
 /* PATH as a step sees it. free() */

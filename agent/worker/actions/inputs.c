@@ -17,6 +17,20 @@ static bool is_dockers(const struct action_manifest *m, const char *name)
 	return m->kind == MANIFEST_DOCKER && (strcasecmp(name, "args") == 0 || strcasecmp(name, "entryPoint") == 0);
 }
 
+/* As the official runner lists them: empty quotes where there is none. */
+static void add_valid(const struct action_manifest *m, struct str *names)
+{
+	const char *name;
+	json_t *value;
+	if (m->kind == MANIFEST_DOCKER) {
+		add_name(names, "entryPoint");
+		add_name(names, "args");
+	}
+	json_object_foreach(m->inputs, name, value) add_name(names, name);
+	if (names->len == 0)
+		str_append(names, "''");
+}
+
 static void warn_of_unknown(struct job *j, struct record *r, const struct action_manifest *m, const json_t *given)
 {
 	const json_t *declared = m->inputs;
@@ -30,25 +44,32 @@ static void warn_of_unknown(struct job *j, struct record *r, const struct action
 	}
 	if (unknown.len == 0)
 		return;
-	json_object_foreach((json_t *)(uintptr_t)declared, name, value) add_name(&valid, name);
+	add_valid(m, &valid);
 	_cleanup_free_ char *text =
 		xasprintf("Unexpected input(s) %s, valid inputs are [%s]", str_peek(&unknown), str_peek(&valid));
 	record_issue(j, r, ISSUE_WARNING, text, NULL);
 }
 
-/* Names as the manifest spells them are found by the toolkit in any case; here the spelling of the step stays. */
-static int add_default(struct job *j, struct record *r, const char *name, const json_t *input, json_t *inputs,
-                       const struct template_scope *scope, struct err *err)
+static void warn_of_deprecated(struct job *j, struct record *r, const struct action_manifest *m, const json_t *given)
 {
-	const char *deprecation = json_get_string(input, "deprecation");
-	if (expr_member(inputs, name, strlen(name)) != NULL) {
-		if (deprecation != NULL && deprecation[0] != '\0' && r->stage == STAGE_MAIN) {
-			_cleanup_free_ char *text =
-				xasprintf("Input '%s' has been deprecated with message: %s", name, deprecation);
-			record_issue(j, r, ISSUE_WARNING, text, NULL);
-		}
-		return 0;
+	const char *name;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)given, name, value)
+	{
+		const char *word = json_get_string(expr_member(m->inputs, name, strlen(name)), "deprecation");
+		if (word == NULL || word[0] == '\0')
+			continue;
+		_cleanup_free_ char *text = xasprintf("Input '%s' has been deprecated with message: %s", name, word);
+		record_issue(j, r, ISSUE_WARNING, text, NULL);
 	}
+}
+
+/* Names as the manifest spells them are found by the toolkit in any case; here the spelling of the step stays. */
+static int add_default(const char *name, const json_t *input, json_t *inputs, const struct template_scope *scope,
+                       struct err *err)
+{
+	if (expr_member(inputs, name, strlen(name)) != NULL)
+		return 0;
 	json_t *text = NULL;
 	int e = template_eval_string(json_object_get(input, "default"), scope, &text, err);
 	if (e < 0)
@@ -67,13 +88,15 @@ int use_inputs(struct job *j, struct record *r, const struct use *u, const json_
 	scope.expr.contexts = contexts;
 	scope.file_table = m->file_table;
 	if (r->stage == STAGE_MAIN)
-		warn_of_unknown(j, r, m, given);
+		warn_of_deprecated(j, r, m, given);
 	json_object_foreach(m->inputs, name, input)
 	{
-		int e = add_default(j, r, name, input, inputs, &scope, err);
+		int e = add_default(name, input, inputs, &scope, err);
 		if (e < 0)
 			return e;
 	}
+	if (r->stage == STAGE_MAIN)
+		warn_of_unknown(j, r, m, given);
 	*ret = TAKE(inputs);
 	return 0;
 }

@@ -107,13 +107,7 @@ static int read_env(const json_t *map, json_t **ret, struct err *err)
 /* Proxies of this machine hold in its containers too. */
 static void add_proxies(const struct job *j, json_t *env)
 {
-	static const char *const names[] = {"http_proxy",  "HTTP_PROXY", "https_proxy",
-	                                    "HTTPS_PROXY", "no_proxy",   "NO_PROXY"};
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		const char *value = json_get_string(j->job_environ, names[i]);
-		if (value != NULL && value[0] != '\0' && json_object_get(env, names[i]) == NULL)
-			json_object_set_new(env, names[i], json_string(value));
-	}
+	json_object_update_missing(env, j->proxies);
 }
 
 static int read_credentials(struct job *j, const json_t *map, struct container *c, struct err *err)

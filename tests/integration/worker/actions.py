@@ -84,7 +84,7 @@ class Actions(unittest.TestCase):
                                      "  OUTER: out"])
         self.assertIn("hello you quiet of out out", first)
         self.assertIn(f"path={TOOLS}/rel/v1/greet ref=[] input=[none] action=a", first)
-        self.assertIn("Input 'old' has been deprecated with message: use who", [m for _, m in run.messages(f"Run {TOOLS}/greet@rel/v1")])
+        self.assertIn("Input 'OLD' has been deprecated with message: use who", [m for _, m in run.messages(f"Run {TOOLS}/greet@rel/v1")])
         self.assertIn(f"hello {REPOSITORY} quiet of b b", run.lines(f"Run {TOOLS}/greet@{sha}"))
         self.assertIn("[hello you][][]", run.lines("reads"))
 

@@ -107,6 +107,15 @@ console.log(process.cwd() === e.GITHUB_WORKSPACE)
         self.assertEqual(run.lines("action")[-2:], ["token there true false given x []", "true"])
         self.assertIn("token |", run.lines("script"))
 
+    def test_names_of_inputs_are_upper_case_beyond_ascii_and_the_header_shows_what_pre_saved(self):
+        run = self.run_steps(f"- {{name: A, uses: {TOOLS}/umlaut@main, with: {{größe: 1}}}}", {
+            "umlaut/action.yml": "inputs: {größe: {}, menü: {default: 2}}\nruns: {using: node20, pre: p.js, main: m.js}\n",
+            "umlaut/p.js": "require('fs').appendFileSync(process.env.GITHUB_STATE, 'mark=set\\n')\n",
+            "umlaut/m.js": "console.log(process.env['INPUT_GRÖßE'] + process.env['INPUT_MENÜ'] + process.env.STATE_mark)\n"})
+        self.assertEqual(run.lines("A")[-1], "12set")
+        self.assertIn("  STATE_mark: set", run.lines("A"))
+        self.assertNotIn("  STATE_mark: set", run.lines("Pre A"))
+
     def test_a_step_that_is_skipped_has_no_post_unless_its_pre_ran(self):
         order = os.path.join(self.house.folder, "skipped")
         run = self.run_steps(f'''

@@ -455,6 +455,40 @@ class Steps(unittest.TestCase):
         ''')
         self.assertEqual(run.messages("own"), [("warning", "Unexpected input(s) 'other', valid inputs are ['known']")])
 
+    def test_inputs_that_are_old_or_unknown_are_told_in_the_step_s_spelling_and_in_that_order(self):
+        run = self.house.run('''
+            - run: |
+                mkdir -p aged
+                echo 'inputs: {level: {deprecationMessage: use depth}}' > aged/action.yml
+                echo 'runs: {using: composite, steps: [{uses: ./aged/none, with: {any: 1}}]}' >> aged/action.yml
+                mkdir -p aged/none
+                echo 'runs: {using: composite, steps: [{run: echo, shell: sh}]}' > aged/none/action.yml
+            - {name: aged, uses: ./aged, with: {LEVEL: 1, other: 2}}
+        ''')
+        self.assertEqual(run.messages("aged"), [
+            ("warning", "Input 'LEVEL' has been deprecated with message: use depth"),
+            ("warning", "Unexpected input(s) 'other', valid inputs are ['level']"),
+            ("warning", "Unexpected input(s) 'any', valid inputs are ['']")])
+
+    def test_the_default_directory_may_be_a_number_of_the_matrix(self):
+        run = self.house.run("- {name: asks, run: pwd}", files={"18/keep": ""}, job='''
+            strategy: {matrix: {version: [18]}}
+            defaults: {run: {working-directory: "${{ matrix.version }}"}}
+        ''', change=lambda message: os.makedirs(os.path.join(self.house.work, "demo/demo/18"), exist_ok=True))
+        self.assertEqual(run.lines("asks")[-1], os.path.join(self.house.work, "demo/demo/18"))
+
+    def test_proxies_are_told_and_known_in_both_spellings(self):
+        run = self.house.run("- {name: asks, run: env | grep -i '_proxy=' | sort}",
+                             env={"HTTPS_PROXY": "user:hidden-word@192.0.2.1:3128", "no_proxy": "127.0.0.1,localhost,a.example"},
+                             change=lambda message: message["variables"].update(actions_cache_mode={"value": "read"}))
+        self.assertEqual(run.conclusion, "success", run.shown)
+        url = "http://user:***@192.0.2.1:3128"
+        self.assertEqual(run.lines("asks")[-4:], [f"HTTPS_PROXY={url}", "NO_PROXY=127.0.0.1,localhost,a.example", f"https_proxy={url}",
+                                                  "no_proxy=127.0.0.1,localhost,a.example"])
+        set_up = run.lines("Set up job")
+        self.assertIn(f"Runner is running behind proxy server '{url}' for all HTTPS requests.", set_up)
+        self.assertIn("Cache mode: read", set_up)
+
     def test_wrong_values_of_a_step_are_told_as_by_the_official_runner(self):
         run = self.house.run('''
             - name: env
