@@ -445,16 +445,19 @@ int deployment_session_fail(struct deployment_session *s, const struct err *err)
 }
 
 /* Prints one line at the end: which deployment, how it ended, how much, how long. A step of a job shows the state, as it has not ended yet. */
-static void say_end(struct deployment_session *s, const struct engine_result *result)
+static void say_end(struct deployment_session *s, const char *id, const char *state, const json_t *report)
 {
-	const json_t *doc = json_object_get(result->report, "deployment");
+	static const enum deployment_state unended[] = {DEPLOYMENT_OPEN, DEPLOYMENT_REFUSED, DEPLOYMENT_PARKED};
+	const json_t *doc = json_object_get(report, "deployment");
 	int64_t from = json_get_int(doc, "created_ms", 0), to = json_get_int(doc, "decided_ms", 0);
-	size_t count = json_array_size(json_object_get(result->report, "changes"));
+	size_t count = json_array_size(json_object_get(report, "changes"));
 	struct str line _cleanup_(str_done) = STR_INIT(512);
-	if (result->id == NULL || result->report == NULL || result->state == DEPLOYMENT_OPEN ||
-	    result->state == DEPLOYMENT_REFUSED || result->state == DEPLOYMENT_PARKED)
+	if (id == NULL || report == NULL)
 		return;
-	str_appendf(&line, "%s %s", result->id, deployment_state_name(result->state));
+	for (size_t i = 0; i < ARRAY_SIZE(unended); i++)
+		if (strcmp(state, deployment_state_name(unended[i])) == 0)
+			return;
+	str_appendf(&line, "%s %s", id, state);
 	if (count == 0)
 		str_append(&line, ": nothing to change");
 	else
@@ -464,6 +467,16 @@ static void say_end(struct deployment_session *s, const struct engine_result *re
 		report_append_duration(&line, to - from);
 	}
 	report_line(s, "info", str_peek(&line));
+}
+
+static void say_ends(struct deployment_session *s, const struct engine_result *result)
+{
+	size_t i;
+	json_t *one;
+	json_array_foreach(result->decided, i, one)
+		say_end(s, json_get_string(one, "id"), json_get_string(one, "state"), json_get_object(one, "report"));
+	if (json_array_size(result->decided) == 0)
+		say_end(s, result->id, deployment_state_name(result->state), result->report);
 }
 
 int deployment_session_tell(struct deployment_session *s, int r, const struct engine_result *result, bool plan,
@@ -494,7 +507,7 @@ int deployment_session_tell(struct deployment_session *s, int r, const struct en
 	if (result->exit_status != 0)
 		say_error(s, err);
 	if (!plan && !s->json)
-		say_end(s, result);
+		say_ends(s, result);
 	summarise(s, result, plan, result->exit_status, err);
 	return result->exit_status;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Deployment files as people write them, wrong ones above all: every fault is named at once with its place, nothing is half done,
 and no secret is shown on the way."""
+import functools
 import glob
 import json
 import os
@@ -10,7 +11,9 @@ import subprocess
 import threading
 import unittest
 
+from harness.begun import Begun
 from harness.trial import DAVIT, Case, Trial, main
+from harness.waiting import until
 from servers.sshd import Sshd
 
 TEN_FAULTS = """\
@@ -526,6 +529,29 @@ steps:
         self.assertIn("archive-upload", json.loads(self.t.run("schema", "--json").out))
         json.loads(self.t.run("schema", "run", "--json").out)
         self.assert_json(self.t.run("schema", "rnu", "--json"), 2)
+
+    def test_recover_tells_of_each_deployment_that_it_decided(self):
+        for args in ((), ("--json",)):
+            with self.subTest(args=args):
+                for environment in ("one", "two"):
+                    begun = self.t.path(environment)
+                    command = f"echo > {begun}; while :; do sleep 0.05; done"
+                    document = {"environment": environment, "targets": {"here": {"local": {}}},
+                                "steps": [self.file_change(f"{environment}.conf"), {"run": {"command": ["sh", "-c", command], "undo": "none"}}]}
+                    with Begun(self.t, document) as deployment:
+                        until(functools.partial(os.path.exists, begun), f"the command of {environment}")
+                        deployment.kill()
+                    os.unlink(begun)
+                result = self.t.run("recover", *args)
+                open_ones = [d["id"] for d in json.loads(self.t.run("history", "--json").out)][:2]
+                if args:
+                    decided = self.assert_json(result, 0)["decided"]
+                    self.assertEqual({(d["id"], d["state"], d["exit_status"]) for d in decided}, {(i, "undone", 0) for i in open_ones})
+                    self.assertEqual({d["report"]["deployment"]["environment"] for d in decided}, {"one", "two"})
+                else:
+                    self.assert_exit(result, 0)
+                    for one in open_ones:
+                        self.assertRegex(result.out, f"{one} undone: \\d changes?")
 
     # ---- colours ----
 
