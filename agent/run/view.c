@@ -116,7 +116,8 @@ static void name_job(struct view *v, struct seen_job *job, const char *name)
 {
 	free(job->name);
 	job->name = view_safe(name, strlen(name));
-	v->name_width = MAX(v->name_width, view_columns(job->name, NAME_MAX_WIDTH, NULL));
+	size_t width = view_columns(job->name, NAME_MAX_WIDTH, NULL);
+	v->name_width = MAX(v->name_width, width);
 }
 
 static const struct {
