@@ -169,13 +169,10 @@ static bool is_odd_directory(const char *line)
 static void take_sparse(struct deciding *d, const char *name, const char *text)
 {
 	static const char blanks[] = " \t\r\n";
-	const char *submodules = text_of(d, "submodules");
 	struct str lines _cleanup_(str_done) = STR_INIT(1 << 20);
 	bool cone = asks_for_cone(d);
 	if (is_blank(text))
 		return;
-	if (submodules != NULL && (is_true(submodules) || strcasecmp(submodules, "recursive") == 0))
-		refuse(d, name, "with `submodules` is not carried out here");
 	for (const char *p = text + strspn(text, blanks); *p != '\0'; p += strspn(p, blanks)) {
 		size_t all = strcspn(p, "\n"), len = all;
 		while (len > 0 && strchr(blanks, p[len - 1]) != NULL)

@@ -52,10 +52,6 @@ static void checkout_validate(const struct step_context *c, struct faults *fault
 		faults_add(faults, NULL, "/repository", "'%s' is not OWNER/NAME", in->repository);
 		faults_hint(faults, "as in `repository: octocat/hello-world`");
 	}
-	if (in->sparse_checkout.count > 0 && in->submodules != CHECKOUT_SUBMODULES_FALSE) {
-		faults_add(faults, NULL, "/submodules", "does not go together with `sparse-checkout`");
-		faults_hint(faults, "run `git submodule update --init PATH` in a step for those that are needed");
-	}
 	if (given(in->server) && str_starts(in->server, "ssh://") && !given(in->ssh_key)) {
 		faults_add(faults, NULL, "/server", "'%s' needs a key", in->server);
 		faults_hint(faults, "give `ssh-key:`, or an address of https");

@@ -1,6 +1,6 @@
 /* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--clean 0|1] [--lfs 1] [--submodules 1|2]: fetch and checkout, with submodules and (2) theirs,
  * by the code of the step, with its wait: the deadline is MS from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the
- * authorization, KEY a key for SSH, KNOWN_HOSTS the lines for it, SERVER the address of the web that the token is for then, FILTER what stays at the server, CONE the one directory that is written. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
+ * authorization, KEY a key for SSH, KNOWN_HOSTS the lines for it, SERVER the address of the web that the token is for then, FILTER what stays at the server, CONE the one directory that is written, PATTERN the one pattern. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +43,12 @@ static int run(const struct git_remote_access *remote, const char *commit, const
 	                                .depth = (int)asked->depth,
 	                                .clean = asked->clean,
 	                                .recursive = asked->submodules == 2};
-	const char *cone = getenv("CONE");
-	const struct git_sparse_wish sparse = {.lines = &cone, .count = 1, .cone = true};
+	const char *cone = getenv("CONE"), *line = cone != NULL ? cone : getenv("PATTERN");
+	const struct git_sparse_wish sparse = {.lines = &line, .count = 1, .cone = cone != NULL};
 	struct git_wish wish = {.depth = (int)asked->depth,
 	                        .clean = asked->clean,
 	                        .filter = getenv("FILTER"),
-	                        .sparse = cone != NULL ? &sparse : NULL};
+	                        .sparse = line != NULL ? &sparse : NULL};
 	int r = git_area_open(dir, ".", remote->url, asked->clean, &area, err);
 	if (r >= 0 && asked->lfs)
 		git_area_want_lfs(area, report, NULL);

@@ -29,6 +29,7 @@ class Repo:
         self.bare, self.work = os.path.join(server.folder, name), os.path.join(server.folder, "../work", name)
         git("init", "-q", "--bare", "-b", "main", self.bare)
         git("config", "uploadpack.allowAnySHA1InWant", "true", cwd=self.bare)
+        git("config", "uploadpack.allowFilter", "true", cwd=self.bare)
         git("init", "-q", "-b", "main", self.work)
         git("remote", "add", "served", self.bare, cwd=self.work)
         self.commit({"read.me": name + "\n"})
@@ -82,17 +83,29 @@ class Compared(unittest.TestCase):
         self.top, self.lib, self.deep = (Repo(self.server, "owner/" + name) for name in ("top.git", "lib.git", "deep.git"))
         self.url = self.server.url + "/owner/top.git"
 
-    def bring(self, commit, recursive=True, depth=1, clean=True, area=None, url=None, check=True):
+    def bring(self, commit, recursive=True, depth=1, clean=True, area=None, url=None, check=True, part=None):
+        sparse = {part[0]: part[1], "FILTER": "blob:none"} if part else {}
         p = subprocess.run([AREA, url or self.url, commit, area or self.area, "--depth", str(depth), "--submodules", "2" if recursive else "1",
-                            "--clean", "1" if clean else "0"], env={**ENV, **self.more}, capture_output=True, text=True, timeout=120, check=False)
+                            "--clean", "1" if clean else "0"], env={**ENV, **self.more, **sparse}, capture_output=True, text=True, timeout=120, check=False)
         if not check:
             return p
         self.assertEqual(p.returncode, 0, p.stderr)
         return json.loads(p.stdout)
 
-    def by_git(self, commit, recursive=True, depth=1, clean=True):
+    def choose(self, part, env):
+        """Of the files, as the action has git do it."""
+        if part is None:
+            git("sparse-checkout", "disable", cwd=self.other, env=env)
+        elif part[0] == "CONE":
+            git("sparse-checkout", "set", part[1], cwd=self.other, env=env)
+        else:
+            git("config", "core.sparseCheckout", "true", cwd=self.other)
+            with open(self.other + "/.git/info/sparse-checkout", "w", encoding="ascii") as file:
+                file.write(f"\n{part[1]}\n")
+
+    def by_git(self, commit, recursive=True, depth=1, clean=True, part=None):
         """The commands of the action (v4), with its settings for as long as they run."""
-        nested = ["--recursive"] if recursive else []
+        nested, filtered = ["--recursive"] if recursive else [], ["--filter=blob:none"] if part else []
         shallow = [f"--depth={depth}"] if depth else []
         settings = self.folder + "/gitconfig"
         with open(settings, "w", encoding="ascii"):
@@ -109,9 +122,10 @@ class Compared(unittest.TestCase):
         elif clean:
             git("clean", "-ffdx", cwd=self.other)
             git("reset", "--hard", "HEAD", cwd=self.other)
-        git("-c", "protocol.version=2", "fetch", "-q", "--no-tags", "--prune", "--no-recurse-submodules", *shallow, "origin", f"+{commit}:refs/remotes/origin/x",
+        git("-c", "protocol.version=2", "fetch", "-q", "--no-tags", "--prune", "--no-recurse-submodules", *filtered, *shallow, "origin", f"+{commit}:refs/remotes/origin/x",
             cwd=self.other, env=env)
-        git("checkout", "-q", "--force", commit, cwd=self.other)
+        self.choose(part, env)
+        git("checkout", "-q", "--force", commit, cwd=self.other, env=env)
         git("submodule", "sync", *nested, cwd=self.other, env=env)
         git("-c", "protocol.version=2", "submodule", "update", "--init", "--force", *shallow, *nested, cwd=self.other, env=env)
         git("submodule", "foreach", *nested, "git config --local gc.auto 0", cwd=self.other, env=env)
@@ -176,6 +190,17 @@ class Submodules(Compared):
         gone = self.top.commit({".gitmodules": modules(lib=("moved/to lib", "../lib.git"))}, {name: None for name in ("ssh", "org", "other", "again")})
         self.assert_as_git(gone, depth=0)
         self.assertEqual(sorted(os.listdir(self.area)), [".git", ".gitmodules", "moved", "read.me"])
+
+    def test_of_a_part_of_the_files_all_submodules_come(self):
+        """Whether they lie in it or not, and whole; so git has it from one part to the next, and back to all."""
+        lib, paths = self.lib.commit({"s/s": "s\n"}), ("in/lib", "out/lib", "at")
+        commit = self.top.commit({"in/a": "a\n", "out/c": "c\n", ".gitmodules": modules(**{path.replace("/", "-"): (path, "../lib.git") for path in paths})},
+                                 dict.fromkeys(paths, lib))
+        for part in (("CONE", "in"), ("CONE", "out"), ("PATTERN", "/in/a"), None):
+            with self.subTest(part=part):
+                self.assert_as_git(commit, part=part, recursive=False)
+                for words in (("ls-files", "-t"), ("-c", "sparse.expectFilesOutsideOfPatterns=true", "ls-files", "-t")):
+                    self.assertEqual(*[git(*words, cwd=place) for place in (self.area, self.other)])
 
     def refused(self, text, links, *words, git_too=True):
         """None of it is fetched, and git says no as well."""

@@ -60,10 +60,6 @@ class OverSsh(Compared):
         self.assertEqual(self.bring(commit), {"count": 3, "left": 0, "written": 0})
         self.assertEqual({request[2] for request in self.server.requests}, {"Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0"})
         self.assert_as_git(commit)
-        shutil.rmtree(self.area)
-        shutil.rmtree(self.other)
-        more = self.lib.commit({"more": "2\n", ".gitmodules": None}, {"in/deep": None})
-        self.assert_as_git(self.top.commit({".gitmodules": modules(lib=("moved", f"{self.host}/owner/lib.git"))}, {"ext/lib": None, "web": None, "moved": more}), depth=0)
 
     def test_a_host_that_is_not_known_is_not_asked(self):
         """The repository's own is; a submodule may name any other."""

@@ -209,7 +209,7 @@ class Natively(unittest.TestCase):
         self.run_steps("- {uses: actions/checkout@v4, with: {persist-credentials: false}}")
         self.assertEqual(self.modules_left(), [])
         shutil.rmtree(self.workspace)
-        run = self.run_steps("- {name: co, uses: actions/checkout@v5, with: {submodules: true, persist-credentials: false}}")
+        run = self.run_steps("- {name: co, uses: actions/checkout@v5, with: {submodules: true, sparse-checkout: lib, persist-credentials: false}}")
         self.assertEqual((self.modules_left(), os.listdir(self.workspace + "/ext/lib/in/deep")), ([], []))
         self.assertIn("1 submodules are left alone", run.log("co"))
 

@@ -57,8 +57,7 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s}", "sparse-checkout", "a"), "sparse-checkout-cone-mode", "true");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "sparse-checkout", "/*\n!*.c", "sparse-checkout-cone-mode", "no"),
 	      "sparse-checkout", "/*\n!*.c");
-	GIVES(&push, 4, json_pack("{s:s,s:s}", "sparse-checkout", "a", "submodules", "true"), "-",
-	      "`sparse-checkout` with `submodules` is not carried out here");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "sparse-checkout", "a", "submodules", "true"), "submodules", "true");
 	GIVES(&push, 4, json_pack("{s:s}", "filter", "blob:limit=10M"), "filter", "blob:limit=10M");
 	GIVES(&push, 4, json_pack("{s:s}", "github-server-url", "https://GitHub.com/"), "server", "(none)");
 	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "lfs", "no", "submodules", "no", "sparse-checkout", " \n"), "lfs",

@@ -20,9 +20,10 @@ static void where_and_with_what_is_read(void **state)
 		size_t count;
 	} cases[] = {
 		{"{\"href\":\"https://lfs.example:8443/o/r.git/info/lfs/\",\"header\":{\"Authorization\":\"RemoteAuth x\"}}",
-	         "https://lfs.example:8443/o/r.git/info/lfs", "https://lfs.example:8443", "Authorization: RemoteAuth x", 1},
-		{"{\"href\":\"http://127.0.0.1:3000/x?y=z\"}", "http://127.0.0.1:3000/x?y=z", "http://127.0.0.1:3000", NULL,
-	         0},
+	         "https://lfs.example:8443/o/r.git/info/lfs", "https://lfs.example:8443", "Authorization: RemoteAuth x",
+	         1},
+		{"{\"href\":\"http://127.0.0.1:3000/x?y=z\"}", "http://127.0.0.1:3000/x?y=z", "http://127.0.0.1:3000",
+	         NULL, 0},
 		{"{\"header\":{\"Accept\":\"*/*\",\"content-type\":\"x\",\"Host\":\"evil\",\"X-A\":\"b\"}}", otherwise,
 	         "https://git.example", "X-A: b", 1},
 		{" {} \n", otherwise, "https://git.example", NULL, 0},
