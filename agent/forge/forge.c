@@ -100,6 +100,7 @@ static void free_run(struct forge_run *run)
 	json_decref(run->inputs);
 	json_decref(run->annotations);
 	json_decref(run->attempts);
+	json_decref(run->reviews);
 	free(run->jobs);
 	free(run->former);
 	free(run);

@@ -24,7 +24,7 @@ struct forge_repo {
 	char *owner, *name, *full_name, *dir;
 	int64_t id;
 	json_t *secrets, *vars; /* name → text */
-	json_t *environments;   /* name → {"secrets", "vars"} */
+	json_t *environments;   /* name → {"secrets", "vars"}; once it is used {"id"}; {"reviewers"} */
 	int64_t run_number;
 	bool is_public;
 	json_t *comments;       /* commit comments, as REST answers them */
@@ -107,6 +107,7 @@ struct forge_job {
 	int64_t deadline_ms;        /* monotonic: timeout-minutes; 0: none */
 	int64_t cancel_deadline_ms; /* monotonic; 0: not cancelled */
 	int64_t cancel_ms;          /* cancel-timeout-minutes; 0: the forge's */
+	bool in_review, reviewed;   /* of its environment: it waits for that; it has it */
 	bool acknowledged, renewed, cancelled, lost;
 	bool answer_lost; /* of its completion, perhaps: whoever made it may make it again */
 	json_t *message, *permissions;
@@ -136,6 +137,7 @@ struct forge_run {
 	bool from_fork;            /* of a pull request: it reads only, and gets no secrets */
 	int attempt;               /* 1 and up */
 	json_t *attempts;          /* former ones, as REST shows them */
+	json_t *reviews;           /* of its environments, as REST shows them */
 	struct forge_job **former; /* jobs of these */
 	size_t former_count, former_cap;
 	struct storage_blob *log_archive; /* the last one that was made; NULL */
@@ -469,6 +471,17 @@ void forge_call_free(struct forge_call *call);
 /* True when nothing of its group holds it; cancels what the rules cancel. */
 bool forge_run_may_start(struct forge *f, struct forge_run *run);
 bool forge_job_may_start(struct forge *f, struct forge_job *job);
+
+/* ---- environments (environments.c) ---- */
+/* By its name without case, and that name as it was given; NULL: there is none. Borrowed. */
+json_t *environments_find(const struct forge_repo *repo, const char *name, const char **ret_name);
+/* The same, made where there is none; it has an "id" then. */
+json_t *environments_need(struct forge *f, struct forge_repo *repo, const char *name);
+/* Whether the job waits for a review of its environment. */
+bool environments_hold(struct forge *f, struct forge_job *job);
+bool environments_is_reviewed(const struct forge_job *job, const char *name); /* it waits for one of that name */
+/* Jobs of the run that wait for it begin, or fail. */
+void environments_review(struct forge *f, struct forge_run *run, const char *name, bool approved, const char *comment);
 
 /* ---- legs (matrix.c) ---- */
 /* A job with a matrix becomes its legs, the first of which it is itself. *ret_legs 0: everything is excluded. */

@@ -57,20 +57,46 @@ void rest_invalid(struct req *r, const char *resource, const char *field, const 
 	                         "https://docs.github.com/rest"));
 }
 
+/* Everything else that the request asks for holds for the other pages too. */
+static void link_pages(struct req *r, long long size, long long page, long long last)
+{
+	const struct {
+		const char *rel;
+		long long page;
+		bool there;
+	} links[] = {{"prev", page - 1, page > 1},
+	             {"next", page + 1, page < last},
+	             {"last", last, page < last},
+	             {"first", 1, page > 1}};
+	_cleanup_(str_done) struct str kept = STR_INIT(2048), out = STR_INIT(16384);
+	for (const char *p = r->query; *p != '\0'; p += strspn(p, "&")) {
+		size_t len = strcspn(p, "&");
+		if (len > 0 && !str_starts(p, "page=") && !str_starts(p, "per_page="))
+			str_appendf(&kept, "%.*s&", (int)len, p);
+		p += len;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (links[i].there)
+			str_appendf(&out, "%s<%s%s?%sper_page=%lld&page=%lld>; rel=\"%s\"", out.len > 0 ? ", " : "",
+			            r->f->base, r->path, str_peek(&kept), size, links[i].page, links[i].rel);
+	_cleanup_free_ char *header = xasprintf("Link: %s", str_peek(&out));
+	if (out.len > 0 && !out.failed && !kept.failed)
+		strv_add(&r->headers, header);
+}
+
 json_t *rest_page(struct req *r, const json_t *list)
 {
 	long long size = 30, page = 1;
 	if (req_query(r, "per_page"))
-		str_parse_i64(req_query(r, "per_page"), 1, 100, &size);
+		str_parse_i64(req_query(r, "per_page"), 1, INT64_MAX, &size);
 	if (req_query(r, "page"))
 		str_parse_i64(req_query(r, "page"), 1, 1000000, &page);
+	size = MIN(size, 100);
 	size_t from = (size_t)((page - 1) * size), total = json_array_size(list);
 	json_t *out = json_array();
 	for (size_t i = from; i < total && i < from + (size_t)size; i++)
 		json_array_append(out, json_array_get(list, i));
-	if (from + (size_t)size < total)
-		req_reply_header(r, "Link: <%s%s?per_page=%lld&page=%lld>; rel=\"next\"", r->f->base, r->path, size,
-		                 page + 1);
+	link_pages(r, size, page, MAX(((long long)total + size - 1) / size, 1));
 	return out;
 }
 
@@ -183,6 +209,13 @@ const struct route rest_routes[] = {
 	{"GET", "repos/+/+/deployments/+", rest_get_deployment, 0},
 	{"POST", "repos/+/+/deployments/+/statuses", rest_create_deployment_status, 0},
 	{"GET", "repos/+/+/deployments/+/statuses", rest_list_deployment_statuses, 0},
+	{"GET", "repos/+/+/environments", rest_list_environments, 0},
+	{"GET", "repos/+/+/environments/*", rest_get_environment, 0},
+	{"PUT", "repos/+/+/environments/*", rest_put_environment, 0},
+	{"DELETE", "repos/+/+/environments/*", rest_delete_environment, 0},
+	{"GET", "repos/+/+/actions/runs/+/pending_deployments", rest_list_pending, 0},
+	{"POST", "repos/+/+/actions/runs/+/pending_deployments", rest_review, 0},
+	{"GET", "repos/+/+/actions/runs/+/approvals", rest_list_reviews, 0},
 	{"POST", "repos/+/+/statuses/+", rest_create_status, 0},
 	{"POST", "repos/+/+/git/refs", create_ref, 0},
 	{"POST", "repos/+/+/check-runs", rest_create_check_run, 0},
@@ -196,6 +229,7 @@ const struct route rest_routes[] = {
 	{"GET", "repos/+/+/actions/runs/+", rest_get_run, 0},
 	{"GET", "repos/+/+/actions/runs/+/jobs", rest_list_jobs, 0},
 	{"GET", "repos/+/+/actions/runs/+/attempts/+", rest_get_attempt, 0},
+	{"GET", "repos/+/+/actions/runs/+/attempts/+/jobs", rest_list_attempt_jobs, 0},
 	{"GET", "repos/+/+/actions/runs/+/logs", rest_run_logs, ROUTE_UNLOCKED},
 	{"POST", "repos/+/+/actions/runs/+/rerun", rest_rerun, 0},
 	{"POST", "repos/+/+/actions/runs/+/rerun-failed-jobs", rest_rerun, 0},

@@ -85,6 +85,43 @@ void rest_list_jobs(struct req *r)
 	               json_pack("{s:i, s:o}", "total_count", (int)json_array_size(jobs), "jobs", rest_page(r, jobs)));
 }
 
+/* In that attempt another job ran in its place. */
+static bool is_replaced(const struct forge_job *job, struct forge_job *const *jobs, size_t count, int attempt)
+{
+	for (size_t i = 0; i < count; i++)
+		if (jobs[i]->attempt > job->attempt && jobs[i]->attempt <= attempt &&
+		    strcmp(jobs[i]->name, job->name) == 0)
+			return true;
+	return false;
+}
+
+static void add_jobs_of(struct req *r, const struct forge_run *run, struct forge_job *const *jobs, size_t count,
+                        int attempt, json_t *out)
+{
+	for (size_t i = 0; i < count; i++)
+		if (jobs[i]->attempt <= attempt && !is_replaced(jobs[i], run->former, run->former_count, attempt) &&
+		    !is_replaced(jobs[i], run->jobs, run->job_count, attempt))
+			json_array_append_new(out, rest_job_json(r->f, jobs[i]));
+}
+
+void rest_list_attempt_jobs(struct req *r)
+{
+	struct forge_repo *repo = rest_begin(r, "Actions", "read", NULL);
+	struct forge_run *run = repo ? rest_need_run(r, repo) : NULL;
+	long long attempt = 0;
+	if (!run)
+		return;
+	if (!str_parse_i64(r->args[3], 1, run->attempt, &attempt)) {
+		req_reply_error(r, 404, "Not Found");
+		return;
+	}
+	_cleanup_json_ json_t *jobs = json_array();
+	add_jobs_of(r, run, run->former, run->former_count, (int)attempt, jobs);
+	add_jobs_of(r, run, run->jobs, run->job_count, (int)attempt, jobs);
+	req_reply_json(r, 200,
+	               json_pack("{s:i, s:o}", "total_count", (int)json_array_size(jobs), "jobs", rest_page(r, jobs)));
+}
+
 void rest_get_job(struct req *r)
 {
 	struct forge_repo *repo = rest_begin(r, "Actions", "read", NULL);

@@ -82,6 +82,7 @@ struct forge_run *forge_run_new(struct forge *f, struct forge_repo *repo, struct
 	run->number = ++repo->run_number;
 	run->attempt = 1;
 	run->attempts = json_array();
+	run->reviews = json_array();
 	rand_uuid4(run->plan_id);
 	run->repo = repo;
 	run->workflow = workflow;
@@ -296,7 +297,7 @@ static void job_try_queue(struct forge *f, struct forge_job *job)
 		return;
 	}
 	int r = job->resolved ? 0 : make_ready(f, job, &over, &err);
-	if (r >= 0 && (over || !forge_job_has_turn(job) || !forge_job_may_start(f, job)))
+	if (r >= 0 && (over || environments_hold(f, job) || !forge_job_has_turn(job) || !forge_job_may_start(f, job)))
 		return;
 	if (r >= 0 && job->def->uses != NULL)
 		r = forge_call_begin(f, job, &err);

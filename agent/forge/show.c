@@ -122,12 +122,18 @@ json_t *forge_job_json(struct forge *f, const struct forge_job *job, bool logs)
 json_t *forge_run_json(struct forge *f, const struct forge_run *run, bool logs)
 {
 	const char *status = run->conclusion ? "completed" : "queued";
+	bool reviews = false, works = false;
 	json_t *jobs = json_array();
 	for (size_t i = 0; i < run->job_count; i++) {
 		json_array_append_new(jobs, forge_job_json(f, run->jobs[i], logs));
+		reviews |= !run->conclusion && run->jobs[i]->state == JOB_WAITING && run->jobs[i]->in_review;
+		works |= run->jobs[i]->state == JOB_QUEUED || run->jobs[i]->state == JOB_GIVEN ||
+		         run->jobs[i]->state == JOB_RUNNING;
 		if (!run->conclusion && run->jobs[i]->state >= JOB_RUNNING)
 			status = "in_progress";
 	}
+	if (reviews && !works)
+		status = "waiting";
 	return json_pack("{s:I, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s?, s:s, s:O, s:o, s:o, s:o, s:o}",
 	                 "id", (json_int_t)run->id, "number", (json_int_t)run->number, "attempt", run->attempt,
 	                 "plan_id", run->plan_id, "repository", run->repo->full_name, "sha", run->sha, "ref", run->ref,

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -560,8 +561,8 @@ class Rest(Case):
         while url:
             _, headers, body = self.forge.request("GET", url, headers=self.auth)
             seen += [c["body"] for c in json.loads(body)]
-            link = headers.get("Link")
-            url = link.split(">")[0].lstrip("<") if link else None
+            following = re.search(r'<([^>]*)>; rel="next"', headers.get("Link", ""))
+            url = following[1] if following else None
         self.assertEqual(seen, list("01234"))
 
     def test_what_the_token_may_not_do_is_403_with_the_permission(self):
