@@ -54,6 +54,13 @@ static char *unescape(const char *text, size_t len, const struct escape *escapes
 	return s;
 }
 
+static const char *after_equals(const char *p, const char *end)
+{
+	while (p < end && *p == '=')
+		p++;
+	return p;
+}
+
 static void read_properties(const char *p, const char *end, char separator, const struct escape *escapes,
                             struct command *ret)
 {
@@ -61,10 +68,13 @@ static void read_properties(const char *p, const char *end, char separator, cons
 		const char *stop = memchr(p, separator, (size_t)(end - p));
 		if (stop == NULL)
 			stop = end;
-		const char *equals = memchr(p, '=', (size_t)(stop - p));
-		if (equals != NULL && equals > p && equals + 1 < stop) {
+		/* As .NET splits without empty entries: equals signs in front of the name or the value are none of it. */
+		p = after_equals(p, stop);
+		const char *equals = memchr(p, '=', (size_t)(stop - p)),
+			   *from = equals != NULL ? after_equals(equals, stop) : stop;
+		if (from < stop) {
 			_cleanup_free_ char *name = xstrndup(p, (size_t)(equals - p));
-			_cleanup_free_ char *value = unescape(equals + 1, (size_t)(stop - equals - 1), escapes);
+			_cleanup_free_ char *value = unescape(from, (size_t)(stop - from), escapes);
 			json_object_set_new(ret->properties, name, json_string_lossy(value, strlen(value)));
 		}
 		p = stop + 1;
@@ -132,7 +142,7 @@ static bool read_colons(const char *line, const struct command_rules *rules, str
 static bool read_brackets(const char *line, const struct command_rules *rules, struct command *ret)
 {
 	const char *open = strstr(line, "##[");
-	if (open == NULL || rules->stopped != NULL)
+	if (open == NULL)
 		return false;
 	const char *name = open + 3, *close = strchr(name, ']');
 	if (close == NULL)

@@ -69,10 +69,13 @@ int effects_create_files(struct job *j, struct record *r, struct err *err)
 	return 0;
 }
 
-int job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err)
+int job_set_env(struct job *j, struct record *r, bool by_command, const char *name, const char *value, size_t len,
+                struct err *err)
 {
 	if (strcasecmp(name, "NODE_OPTIONS") == 0) {
-		record_error(j, r, "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.");
+		record_error(j, r,
+		             by_command ? "Can't update NODE_OPTIONS environment variable using ::set-env:: command."
+		                        : "Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.");
 		return 0;
 	}
 	if (json_object_get(j->global_env, name) == NULL && json_object_size(j->global_env) >= ENV_COUNT_MAX)
@@ -110,7 +113,7 @@ struct pair_target {
 static int take_env(void *context, const char *name, const char *value, size_t len, struct err *err)
 {
 	struct pair_target *t = context;
-	return job_set_env(t->job, t->record, name, value, len, err);
+	return job_set_env(t->job, t->record, false, name, value, len, err);
 }
 
 static int take_output(void *context, const char *name, const char *value, size_t len, struct err *err)

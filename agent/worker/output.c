@@ -128,7 +128,7 @@ static void do_named(struct job *j, struct record *r, const struct command *c, c
 	}
 	int e = 0;
 	if (c->kind == COMMAND_SET_ENV) {
-		e = job_set_env(j, r, name, c->data, strlen(c->data), &err);
+		e = job_set_env(j, r, true, name, c->data, strlen(c->data), &err);
 	} else {
 		deprecated(j, r, c->name);
 		if (c->kind == COMMAND_SET_OUTPUT)

@@ -13,10 +13,9 @@ enum { FILE_MAX = 1 << 20, CONFIG_MAX = 1 << 20, LEVELS_MAX = 100, SEEN_MAX = 64
 
 /* ---- where the file lies ---- */
 
-/* Does that .git name the job's repository as a remote of its own? */
-static bool is_of_repository(const struct job *j, const char *directory)
+/* Does that configuration name the job's repository as a remote of its own? */
+static bool is_of_repository(const struct job *j, const char *path)
 {
-	_cleanup_free_ char *path = fs_join(directory, ".git/config");
 	_cleanup_(str_done) struct str text = STR_INIT(CONFIG_MAX);
 	const char *repository = json_get_string(j->github, "repository"),
 		   *server = json_get_string(j->github, "server_url");
@@ -51,8 +50,10 @@ static char *path_in_repository(const struct job *j, const char *file)
 		if (slash == NULL || slash == directory)
 			return NULL;
 		*slash = '\0';
-		if (is_of_repository(j, directory))
-			return xstrdup(file + strlen(directory) + 1);
+		_cleanup_free_ char *config = fs_join(directory, ".git/config");
+		/* One within the job's repository is another one. */
+		if (fs_exists(AT_FDCWD, config))
+			return is_of_repository(j, config) ? xstrdup(file + strlen(directory) + 1) : NULL;
 	}
 	return NULL;
 }
@@ -64,7 +65,8 @@ static char *find_file(const struct job *j, const struct matcher_result *found)
 		return NULL;
 	_cleanup_free_ char *base = xstrdup(j->workspace), *whole = NULL, *path = NULL;
 	if (from != NULL && from[0] != '\0') {
-		_cleanup_free_ char *given = from[0] == '/' ? xstrdup(from) : fs_join(j->workspace, from);
+		_cleanup_free_ char *outside = containers_outside(j, from),
+				    *given = outside[0] == '/' ? xstrdup(outside) : fs_join(j->workspace, outside);
 		char *slash = strrchr(given, '/');
 		free(base);
 		base = xstrndup(given, (size_t)(slash - given));

@@ -48,12 +48,8 @@ static int choose_default(const char *path, struct shell *ret, struct err *err)
 	return 0;
 }
 
-static const char *const no_place =
-	"Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a "
-	"format string containing '{0}'";
-
 /* All but the program. */
-static int read_format(const char *given, struct shell *s, struct err *err)
+static void read_format(const char *given, struct shell *s)
 {
 	size_t len = strcspn(given, " ");
 	const char *rest = given + len + strspn(given + len, " \t");
@@ -68,7 +64,6 @@ static int read_format(const char *given, struct shell *s, struct err *err)
 			s->format = xstrdup(known[i].format);
 		}
 	}
-	return strstr(s->format, "{0}") != NULL ? 0 : err_set(err, ERR_INVALID, "%s", no_place);
 }
 
 int shell_choose(const char *given, const char *path, struct shell *ret, struct err *err)
@@ -80,27 +75,23 @@ int shell_choose(const char *given, const char *path, struct shell *ret, struct 
 			*ret = s;
 		return r;
 	}
-	int r = read_format(given, &s, err);
-	if (r == 0 && (s.program = shell_find(s.command, path)) == NULL)
-		r = err_set(err, ERR_NOT_FOUND, "%s: command not found", s.command);
-	if (r < 0)
+	read_format(given, &s);
+	s.program = shell_find(s.command, path);
+	if (s.program == NULL) {
+		int r = err_set(err, ERR_NOT_FOUND, "%s: command not found", s.command);
 		shell_done(&s);
-	else
-		*ret = s;
-	return r;
+		return r;
+	}
+	*ret = s;
+	return 0;
 }
 
-int shell_choose_unseen(const char *given, struct shell *ret, struct err *err)
+void shell_choose_unseen(const char *given, struct shell *ret)
 {
 	struct shell s = {.extension = ""};
-	bool none = given == NULL || given[0] == '\0';
-	int r = read_format(none ? "sh" : given, &s, err);
+	read_format(given == NULL || given[0] == '\0' ? "sh" : given, &s);
 	s.program = xstrdup(s.command);
-	if (r < 0)
-		shell_done(&s);
-	else
-		*ret = s;
-	return r;
+	*ret = s;
 }
 
 void shell_done(struct shell *s)
@@ -169,10 +160,15 @@ void shell_split(const char *p, struct strv *ret)
 		strv_add(ret, str_peek(&word));
 }
 
+static const char *const no_place =
+	"Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a "
+	"format string containing '{0}'";
+
 int shell_arguments(const struct shell *s, const char *script_path, struct strv *ret, struct err *err)
 {
 	_cleanup_(str_done) struct str text = STR_INIT(1 << 20);
-	int r = fill(s->format, script_path, &text, err);
+	int r = strstr(s->format, "{0}") == NULL ? err_set(err, ERR_INVALID, "%s", no_place)
+	                                         : fill(s->format, script_path, &text, err);
 	if (r < 0)
 		return r;
 	strv_add(ret, s->program);

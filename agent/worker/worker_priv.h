@@ -306,8 +306,9 @@ int record_save_state(struct job *j, struct record *r, const char *name, const c
 /* ---- effects.c ---- */
 int effects_create_files(struct job *j, struct record *r, struct err *err);
 void effects_read_files(struct job *j, struct record *r);
-/* GITHUB_ENV and set-env. */
-int job_set_env(struct job *j, struct record *r, const char *name, const char *value, size_t len, struct err *err);
+/* GITHUB_ENV and (by_command) set-env. */
+int job_set_env(struct job *j, struct record *r, bool by_command, const char *name, const char *value, size_t len,
+                struct err *err);
 int job_add_path(struct job *j, const char *path, struct err *err);
 
 /* ---- environ.c ---- */

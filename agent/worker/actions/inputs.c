@@ -87,16 +87,14 @@ int use_inputs(struct job *j, struct record *r, const struct use *u, const json_
 	json_t *input;
 	scope.expr.contexts = contexts;
 	scope.file_table = m->file_table;
-	if (r->stage == STAGE_MAIN)
-		warn_of_deprecated(j, r, m, given);
+	warn_of_deprecated(j, r, m, given);
 	json_object_foreach(m->inputs, name, input)
 	{
 		int e = add_default(name, input, inputs, &scope, err);
 		if (e < 0)
 			return e;
 	}
-	if (r->stage == STAGE_MAIN)
-		warn_of_unknown(j, r, m, given);
+	warn_of_unknown(j, r, m, given);
 	*ret = TAKE(inputs);
 	return 0;
 }

@@ -9,8 +9,8 @@
 struct hook {
 	const char *variable, *name, *action_name, *word;
 };
-static const struct hook started = {"ACTIONS_RUNNER_HOOK_JOB_STARTED", "Set up runner", "set_up_runner", "started"},
-			 completed = {"ACTIONS_RUNNER_HOOK_JOB_COMPLETED", "Complete runner", "complete_runner",
+static const struct hook started = {"ACTIONS_RUNNER_HOOK_JOB_STARTED", "Set up runner", "Pre Job Hook", "started"},
+			 completed = {"ACTIONS_RUNNER_HOOK_JOB_COMPLETED", "Complete runner", "Post Job Hook",
                                       "completed"};
 
 static const char *script_of(const struct job *j, const struct hook *h)
@@ -47,9 +47,9 @@ static int choose(const struct job *j, const char *script, struct launch *ret, s
 		*ret = (struct launch){.program = environ_node(j), .format = "{0}"};
 		missing = "node";
 	} else {
-		return err_set(
-			err, ERR_INVALID,
-			"'%s' is not a valid path to a script. Make sure it ends in '.sh', '.ps1' or '.js'.", script);
+		return err_set(err, ERR_INVALID,
+		               "'%s' is not a valid path to a script. Make sure it ends in '.sh', '.ps1' or '.js'.",
+		               script);
 	}
 	if (ret->argument == NULL)
 		ret->argument = xstrdup(script);
@@ -70,8 +70,7 @@ static int run_script(struct job *j, struct record *r, const struct launch *l, e
 		argv[n++] = l->option;
 	argv[n] = l->argument;
 	environ_make(j, r, ENVIRON_TYPED | ENVIRON_HOOK, &env);
-	struct process p = {
-		.argv = argv, .env = (const char *const *)strv_null_terminated(&env), .cwd = j->workspace};
+	struct process p = {.argv = argv, .env = (const char *const *)strv_null_terminated(&env), .cwd = j->workspace};
 	int e = process_run(j, r, &p, ret_end, ret_status, err);
 	strv_done(&env);
 	return e;

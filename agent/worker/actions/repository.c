@@ -176,18 +176,15 @@ void use_log_head(struct job *j, struct record *r, const char *shown, const json
 {
 	const char *name;
 	json_t *value;
-	size_t set = 0;
 	if (r->stage == STAGE_POST) {
 		record_line(j, r, "Post job cleanup.");
 		return;
 	}
 	record_line(j, r, "##[group]Run %s", shown);
+	if (json_object_size(inputs) > 0)
+		record_line(j, r, "with:");
 	json_object_foreach((json_t *)(uintptr_t)inputs, name, value) if (json_string_length(value) > 0)
-	{
-		if (set++ == 0)
-			record_line(j, r, "with:");
 		record_line(j, r, "  %s: %s", name, json_string_value(value));
-	}
 	step_log_env(j, r);
 	record_line(j, r, "##[endgroup]");
 }

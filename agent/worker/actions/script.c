@@ -23,6 +23,8 @@ static void log_script_head(struct job *j, struct record *r, const char *script)
 	record_line(j, r, "##[group]Run %.*s", (int)strcspn(from, "\r\n"), from);
 	while (end > 0 && (script[end - 1] == '\n' || script[end - 1] == '\r'))
 		end--;
+	if (end == 0)
+		record_line(j, r, "\x1b[36;1m\x1b[0m");
 	for (const char *p = script; p < script + end;) {
 		const char *stop = memchr(p, '\n', (size_t)(script + end - p));
 		size_t n = (size_t)((stop != NULL ? stop : script + end) - p);
@@ -105,6 +107,18 @@ static int run_script(struct job *j, struct record *r, const json_t *inputs, con
 	return e;
 }
 
+/* A PATH that the step sets is for its programs: the shell is looked up by the agent's own, behind what steps added. */
+static int choose_shell(const struct job *j, const char *given, struct shell *ret, struct err *err)
+{
+	if (containers_inside(j)) {
+		shell_choose_unseen(given, ret);
+		return 0;
+	}
+	const char *own = json_get_string(j->job_environ, "PATH");
+	_cleanup_free_ char *path = environ_added_path(j, own);
+	return shell_choose(given, path != NULL ? path : own, ret, err);
+}
+
 static int run(struct job *j, struct record *r, const json_t *inputs, enum result *ret, struct err *err)
 {
 	const char *script = text_of(inputs, "script"), *given = text_of(inputs, "shell");
@@ -113,9 +127,8 @@ static int run(struct job *j, struct record *r, const json_t *inputs, enum resul
 	if (given == NULL || given[0] == '\0')
 		given = text_of(j->defaults_run, "shell");
 	struct shell shell = {.extension = ""};
-	_cleanup_free_ char *path = environ_path(j, r);
 	log_script_head(j, r, script);
-	int e = containers_inside(j) ? shell_choose_unseen(given, &shell, err) : shell_choose(given, path, &shell, err);
+	int e = choose_shell(j, given, &shell, err);
 	if (e < 0) {
 		record_line(j, r, "##[endgroup]");
 		return e;

@@ -116,6 +116,13 @@ console.log(process.cwd() === e.GITHUB_WORKSPACE)
         self.assertIn("  STATE_mark: set", run.lines("A"))
         self.assertNotIn("  STATE_mark: set", run.lines("Pre A"))
 
+    def test_each_stage_tells_of_its_inputs(self):
+        run = self.run_steps(f"- {{name: A, uses: {TOOLS}/told@main, with: {{other: ''}}}}", {
+            "told/action.yml": "runs: {using: node20, pre: p.js, main: p.js, post: p.js}\n", "told/p.js": ""})
+        for name in ("Pre A", "A", "Post A"):
+            self.assertEqual(run.messages(name), [("warning", "Unexpected input(s) 'other', valid inputs are ['']")])
+        self.assertEqual(run.lines("A")[-3:], [f"##[group]Run {TOOLS}/told@main", "with:", "##[endgroup]"])
+
     def test_a_step_that_is_skipped_has_no_post_unless_its_pre_ran(self):
         order = os.path.join(self.house.folder, "skipped")
         run = self.run_steps(f'''

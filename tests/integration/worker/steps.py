@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import ssl
 import sys
 import threading
@@ -267,6 +268,7 @@ class Steps(unittest.TestCase):
               env: {{MATCHER: {json.dumps(matcher)}}}
               run: |
                 git init -q . && git remote add origin "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY" && mkdir -p src && touch src/a.c
+                git init -q other && git -C other remote add origin https://example.invalid/other && touch other/a.c
                 printf '%s' "$MATCHER" > cc.json
                 echo "before.c:1:1: error: nobody looks yet"
                 echo "::add-matcher::cc.json"
@@ -277,13 +279,15 @@ class Steps(unittest.TestCase):
                 echo "src/a.c:12:3: error: wrong $KEY"
                 echo "$PWD/src/a.c:4:5: loose"
                 echo "gone.c:7:1: warning: no such file"
+                echo "other/a.c:8:1: warning: of another repository"
                 echo "an ordinary line"
             - {{name: removes, run: "echo '::remove-matcher owner=CC::'; echo 'src/a.c:1:1: error: not any more'"}}
             - {{name: bad, if: always(), run: "echo '{{}}' > bad.json; echo '::add-matcher::bad.json'"}}
         ''')
         self.assertEqual([run.conclusions()[n] for n in ("adds", "finds", "removes", "bad")], ["success", "success", "success", "failure"])
         found = [(a["level"], a["message"], a.get("path"), a["startLine"], a.get("startColumn")) for a in run.annotations("finds")]
-        self.assertEqual(found, [("failure", "wrong ***", "src/a.c", 12, 3), ("warning", "loose", "src/a.c", 4, 5), ("warning", "no such file", None, 7, 1)])
+        self.assertEqual(found, [("failure", "wrong ***", "src/a.c", 12, 3), ("warning", "loose", "src/a.c", 4, 5), ("warning", "no such file", None, 7, 1),
+                                 ("warning", "of another repository", None, 8, 1)])
         self.assertEqual([a["message"] for a in run.annotations("adds")], ["at once"])
         self.assertIn("##[error]src/a.c:12:3: error: wrong ***", run.lines("finds"))
         self.assertIn("an ordinary line", run.lines("finds"))
@@ -419,8 +423,20 @@ class Steps(unittest.TestCase):
         self.assertRegex(run.log("sh"), r"sh -e \S+\.sh")
         self.assertIn("['two words']", run.log("python"))
         self.assertIn("Invalid shell option.", run.messages("bad")[0][1])
+        self.assertEqual(run.lines("bad")[2:4], [f"shell: {shutil.which('perl')} ", "##[endgroup]"])
         self.assertIn("no-such-shell: command not found", run.messages("missing")[0][1])
         self.assertIn("BASH: command not found", run.messages("upper")[0][1])
+
+    def test_a_step_s_own_path_is_for_its_programs_not_for_its_shell(self):
+        run = self.house.run('''
+            - {name: own, env: {PATH: /nowhere}, run: 'echo "by $PATH"'}
+            - {name: sets, run: echo "PATH=/gone" >> "$GITHUB_ENV"}
+            - {name: later, shell: bash, run: 'echo "by $PATH"'}
+            - {name: none, run: "${{ '' }}"}
+        ''')
+        self.assertEqual(run.conclusion, "success", run.shown)
+        self.assertEqual((run.lines("own")[-1], run.lines("later")[-1]), ("by /nowhere", "by /gone"))
+        self.assertEqual(run.lines("none")[:2], ["##[group]Run ", "\x1b[36;1m\x1b[0m"])
 
     def test_defaults_and_working_directories(self):
         run = self.house.run('''

@@ -28,6 +28,9 @@ static void both_forms_of_commands_are_read(void **state)
 	assert_int_equal(read_command("::warning file=a.js,line=,title=::m", NULL), COMMAND_WARNING);
 	assert_string_equal(command_property(&command, "file"), "a.js");
 	assert_null(command_property(&command, "line"));
+	assert_int_equal(read_command("::warning title=== Build = failed ==,=line==3,==::m", NULL), COMMAND_WARNING);
+	assert_string_equal(command_property(&command, "title"), " Build = failed ==");
+	assert_string_equal(command_property(&command, "line"), "3");
 	assert_int_equal(read_command("::unknown::x", NULL), COMMAND_NONE);
 	assert_int_equal(read_command("::ERROR::x", NULL), COMMAND_ERROR);
 	assert_int_equal(read_command("##[error file=a%3Bb;line=3]x%5D", NULL), COMMAND_ERROR);
@@ -44,7 +47,8 @@ static void a_stop_turns_commands_into_text_until_its_token(void **state)
 	assert_int_equal(read_command("::stop-commands::tok12345", NULL), COMMAND_STOP);
 	assert_string_equal(command.data, "tok12345");
 	assert_int_equal(read_command("::error::no", "tok12345"), COMMAND_NONE);
-	assert_int_equal(read_command("##[tok12345]", "tok12345"), COMMAND_NONE);
+	assert_int_equal(read_command("##[error]no", "tok12345"), COMMAND_NONE);
+	assert_int_equal(read_command("said ##[tok12345]", "tok12345"), COMMAND_RESUME);
 	assert_int_equal(read_command("::TOK12345::", "tok12345"), COMMAND_RESUME);
 	assert_true(command_token_is_allowed("tok12345"));
 	assert_false(command_token_is_allowed(""));
