@@ -241,9 +241,7 @@ static void look_at_ssh(struct deciding *d)
 		json_object_del(d->in->step, "ssh-known-hosts");
 		return;
 	}
-	/* It leaves that to the user's configuration of ssh. */
-	if (strict != NULL && !is_blank(strict) && !is_true(strict))
-		refuse(d, "ssh-strict", "is false");
+	d->in->lax = strict != NULL && !is_blank(strict) && !is_true(strict);
 	if (user != NULL && !is_blank(user) &&
 	    (user[0] == '-' || user[0] == '.' || user[strspn(user, allowed)] != '\0'))
 		refuse(d, "ssh-user", "has an unusual form");

@@ -18,7 +18,8 @@ struct checkout_inputs {
 	const char *submodules;                /* "true", "recursive"; NULL: none */
 	const char *token;                     /* borrowed from `given`; NULL: the job's own */
 	const char *ssh_key, *ssh_known_hosts; /* likewise; NULL: by the token */
-	bool cleans, keeps;                    /* the token stays for later steps (`persist-credentials`) */
+	bool lax; /* with ssh_key: hosts that nothing names are left to the configuration of ssh (`ssh-strict`) */
+	bool cleans, keeps; /* the token stays for later steps (`persist-credentials`) */
 };
 void checkout_inputs_done(struct checkout_inputs *in);
 /* given: name → text, evaluated. False: they are not honoured completely, and *ret_why says which of them (free()); *ret is empty. */

@@ -11,6 +11,7 @@
 #include "agent/service/wire.h"
 #include "agent/worker/containers/containers.h"
 #include "base/core/rand.h"
+#include "base/net/url.h"
 #include "base/secret/base64.h"
 #include "base/sys/fs.h"
 #include "base/sys/fs_beneath.h"
@@ -26,7 +27,7 @@ static const char native[] = "actions/checkout";
 /* In a copy of a reference: the action itself is wanted. */
 static const char itself[] = "davit_itself";
 
-enum { TOKEN_FILE_SINCE = 6, TOKEN_MS = 60 * 1000, REQUEST_MAX = 256 << 10 };
+enum { TOKEN_FILE_SINCE = 6, TOKEN_MS = 60 * 1000, REQUEST_MAX = 256 << 10, CONFIGURATION_MAX = 256 << 10 };
 
 struct stand_in {
 	struct uses uses;
@@ -181,12 +182,17 @@ static int run_token(struct job *j, struct record *r, const json_t *request, str
 	               : err_set(err, ERR_FAILED, "`davit-step git-token` ended with status %d", status);
 }
 
+static char *find_ssh(const struct job *j, const struct record *r)
+{
+	const char *path = json_get_string(r->env, "PATH");
+	return shell_find("ssh", path != NULL ? path : json_get_string(j->job_environ, "PATH"));
+}
+
 /* The command that the action leaves. Without ssh on this machine git would have no use for the key. */
 static json_t *ssh_request(struct job *j, struct record *r, struct stand_in *s, const struct checkout_inputs *in)
 {
 	char id[37];
-	const char *path = json_get_string(r->env, "PATH");
-	_cleanup_free_ char *ssh = shell_find("ssh", path != NULL ? path : json_get_string(j->job_environ, "PATH"));
+	_cleanup_free_ char *ssh = find_ssh(j, r);
 	if (ssh == NULL) {
 		record_line(j, r, "There is no ssh on this machine: the key is not kept for later steps.");
 		return NULL;
@@ -194,9 +200,8 @@ static json_t *ssh_request(struct job *j, struct record *r, struct stand_in *s, 
 	rand_uuid4(id);
 	s->key = xstrdup(id);
 	_cleanup_free_ char *command =
-		xasprintf("\"%s\" -i \"$RUNNER_TEMP/%s\" -o StrictHostKeyChecking=yes -o CheckHostIP=no -o "
-	                  "\"UserKnownHostsFile=$RUNNER_TEMP/%s_known_hosts\"",
-	                  ssh, id, id);
+		xasprintf("\"%s\" -i \"$RUNNER_TEMP/%s\"%s -o \"UserKnownHostsFile=$RUNNER_TEMP/%s_known_hosts\"", ssh,
+	                  id, in->lax ? "" : " -o StrictHostKeyChecking=yes -o CheckHostIP=no", id);
 	return json_pack("{s:s, s:s, s:s*, s:s}", "name", id, "key", in->ssh_key, "known_hosts", in->ssh_known_hosts,
 	                 "command", command);
 }
@@ -272,6 +277,36 @@ static void expect_post(struct job *j, struct record *r, struct stand_in *s)
 
 /* ---- a run ---- */
 
+/* Whether ssh, left to its configuration, refuses a host that nothing names: if it would ask, it does without a terminal. Without ssh nobody takes it either. */
+static bool ssh_is_strict(struct job *j, struct record *r, const struct checkout_inputs *in)
+{
+	static const char key[] = "stricthostkeychecking ";
+	_cleanup_free_ char *ssh = find_ssh(j, r), *host = NULL;
+	const char *user = json_get_string(in->step, "ssh-user");
+	_cleanup_(str_done) struct str output = STR_INIT(CONFIGURATION_MAX);
+	struct strv env = {.count = 0};
+	struct err err = ERR_INIT;
+	int status = 1;
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
+	if (url == NULL || curl_url_set(url, CURLUPART_URL, server_of(j), 0) != CURLUE_OK ||
+	    (host = net_url_part(url, CURLUPART_HOST, 0)) == NULL)
+		return false;
+	if (ssh == NULL)
+		return true;
+	const char *argv[] = {ssh, "-G", "-l", user != NULL ? user : "git", "--", host, NULL};
+	environ_make(j, r, ENVIRON_TYPED, &env);
+	struct proc_options options = {.argv = argv,
+	                               .env = (const char *const *)strv_null_terminated(&env),
+	                               .cwd = j->temp,
+	                               .stdin_fd = -1,
+	                               .stdout_fd = PROC_PIPE,
+	                               .stderr_fd = -1};
+	int e = job_child(j, &options, TOKEN_MS, false, &output, NULL, &status, &err);
+	strv_done(&env);
+	const char *found = e >= 0 && status == 0 ? strstr(str_peek(&output), key) : NULL;
+	return found != NULL && (str_starts(found + strlen(key), "ask\n") || str_starts(found + strlen(key), "true\n"));
+}
+
 /* Something else lies there, which the action removes. */
 static bool is_taken(const struct job *j, const char *below)
 {
@@ -289,8 +324,8 @@ static bool is_taken(const struct job *j, const char *below)
 	return any && !repository;
 }
 
-static bool honours(const struct job *j, const struct stand_in *s, const json_t *given, struct checkout_inputs *ret,
-                    char **ret_why)
+static bool honours(struct job *j, struct record *r, const struct stand_in *s, const json_t *given,
+                    struct checkout_inputs *ret, char **ret_why)
 {
 	struct checkout_job job = {.repository = or_empty(json_get_string(j->github, "repository")),
 	                           .event = or_empty(json_get_string(j->github, "event_name")),
@@ -302,10 +337,15 @@ static bool honours(const struct job *j, const struct stand_in *s, const json_t 
 	}
 	if (!checkout_honours(&job, s->major, given, ret, ret_why))
 		return false;
-	if (ret->cleans || !is_taken(j, ret->below))
+	const char *why = NULL;
+	if (!ret->cleans && is_taken(j, ret->below))
+		why = "`clean` is false, and other files lie in its directory";
+	else if (ret->lax && !ssh_is_strict(j, r, ret))
+		why = "`ssh-strict` is false, and the configuration of ssh here takes hosts that nothing names";
+	if (why == NULL)
 		return true;
 	checkout_inputs_done(ret);
-	*ret_why = xstrdup("`clean` is false, and other files lie in its directory");
+	*ret_why = xstrdup(why);
 	return false;
 }
 
@@ -347,7 +387,7 @@ static int run(struct job *j, struct record *r, const json_t *given, enum result
 		*ret = RESULT_SUCCEEDED;
 		return remove_token(j, r, s, err);
 	}
-	if (honours(j, s, given, &in, &why)) {
+	if (honours(j, r, s, given, &in, &why)) {
 		int e = run_natively(j, r, s, given, &in, ret, err);
 		checkout_inputs_done(&in);
 		return e;

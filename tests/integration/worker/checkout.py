@@ -287,7 +287,7 @@ class Natively(unittest.TestCase):
 
     def test_the_action_itself_runs_where_its_inputs_ask_for_more(self):
         sha = self.action()
-        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "ssh-key: k, ssh-strict: false", "token: ''",
+        more = ("sparse-checkout: /docs", "filter: 'sparse:oid=main:x'", "token: ''",
                 "github-server-url: 'https://elsewhere.example'", "no-such-input: x", "ref: REFS/heads/main", "clean: maybe")
         run = self.run_steps("\n".join(f"- {{name: c{n}, id: c{n}, uses: actions/checkout@v4, with: {{{given}}}}}" for n, given in enumerate(more)) +
                              f"\n- {{name: by, run: 'echo {' '.join(f'${{{{ steps.c{n}.outputs.by }}}}' for n in range(len(more)))}'}}")
@@ -465,6 +465,28 @@ runs:
         self.house.secrets(KEY=key, KNOWN="elsewhere " + server.host_key_line)
         run = self.run_steps(f"- {{name: co, uses: actions/checkout@v4, with: {{{given}}}}}", ends="failure")
         self.assertIn(f"{host} is not in the known hosts", run.log("co"))
+
+    @unittest.skipUnless(has_port_22(), "the port of ssh cannot be had here")
+    def test_hosts_that_nothing_names_are_taken_by_the_action_itself_if_ssh_does(self):
+        server, key = self.serve_by_ssh()
+        self.action()
+        host, places = "forge.localhost", {}
+        for name, option in (("asks", ""), ("takes", " -o StrictHostKeyChecking=no")):     # what a configuration of ssh would say
+            places[name] = os.path.join(self.house.folder, name)
+            os.makedirs(places[name])
+            with open(places[name] + "/ssh", "w", encoding="ascii") as file:
+                file.write(f'#!/bin/sh\nexec {shutil.which("ssh")} -F none{option} "$@"\n')
+            os.chmod(places[name] + "/ssh", 0o755)
+        self.house.secrets(KEY=key, KNOWN=f"{host} {server.host_key_line}\n", OTHER="elsewhere " + server.host_key_line)
+        def step(name, how, known):
+            return (f"- {{name: {name}, continue-on-error: true, uses: actions/checkout@v4, env: {{PATH: '{places[how]}:{os.environ['PATH']}'}}, "
+                    f"with: {{path: {name}, ssh-strict: false, ssh-key: '${{{{ secrets.KEY }}}}', ssh-known-hosts: '${{{{ secrets.{known} }}}}', ssh-user: {server.user}}}}}")
+        run = self.run_steps("\n".join((step("a", "asks", "KNOWN"), step("b", "asks", "OTHER"), step("c", "takes", "OTHER"),
+                                        "- {name: looks, run: 'git -C a config --local core.sshCommand'}")))
+        self.assertRegex(run.log("looks"), r'(?m)"[^ ]*/asks/ssh" -i "\$RUNNER_TEMP/[0-9a-f-]{36}" -o "UserKnownHostsFile=')
+        self.assertIn(f"{host} is not in the known hosts", run.log("b"))
+        self.assertIn("fetched and run: `ssh-strict` is false", run.log("c"))
+        self.assertIn("the action itself: lfs false", run.lines("c"))
 
     def test_the_host_s_policy_decides_first(self):
         run = self.run_steps("- {name: co, uses: actions/checkout@v4}", settings={"actions": "acme/*"}, ends="failure")

@@ -70,8 +70,7 @@ static void texts_are_taken_as_the_action_does(void **state)
 	GIVES(&push, 4, json_pack("{s:s,s:s,s:s}", "ssh-key", "k", "ssh-strict", "TRUE", "ssh-known-hosts", "h"),
 	      "ssh-known-hosts", "h");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", " \n", "ssh-known-hosts", "h"), "ssh-known-hosts", "(none)");
-	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-strict", "false"), "ssh-key",
-	      "`ssh-strict` is false");
+	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-strict", "false"), "ssh-key", "k");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "ssh-user", "-oX"), "ssh-key",
 	      "`ssh-user` has an unusual form");
 	GIVES(&push, 4, json_pack("{s:s,s:s}", "ssh-key", "k", "lfs", "true"), "lfs", "true");
@@ -123,6 +122,27 @@ static void the_action_judges_forks_where_the_job_has_the_repository_s_rights(vo
 	GIVES(&target, 7, json_pack("{s:s,s:s}", "ref", "abc", "allow-unsafe-pr-checkout", "true"), "ref", "abc");
 }
 
+static void hosts_that_nothing_names_are_left_to_ssh_where_the_step_says_so(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *strict;
+		bool lax;
+	} cases[] = {{"true", false}, {"TRUE", false}, {" ", false}, {"false", true}, {"no", true}};
+	struct checkout_inputs in;
+	char *why = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *given = json_pack("{s:s,s:s}", "ssh-strict", cases[i].strict, "ssh-key", "k"),
+				      *keyless = json_pack("{s:s}", "ssh-strict", cases[i].strict);
+		assert_true(checkout_honours(&push, 6, given, &in, &why));
+		assert_int_equal(in.lax, cases[i].lax);
+		checkout_inputs_done(&in);
+		assert_true(checkout_honours(&push, 6, keyless, &in, &why));
+		assert_false(in.lax);
+		checkout_inputs_done(&in);
+	}
+}
+
 static void the_token_stays_unless_that_is_refused(void **state)
 {
 	(void)state;
@@ -149,6 +169,7 @@ int main(void)
 		cmocka_unit_test(texts_are_taken_as_the_action_does),
 		cmocka_unit_test(what_is_not_carried_out_is_named),
 		cmocka_unit_test(the_action_judges_forks_where_the_job_has_the_repository_s_rights),
+		cmocka_unit_test(hosts_that_nothing_names_are_left_to_ssh_where_the_step_says_so),
 		cmocka_unit_test(the_token_stays_unless_that_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
