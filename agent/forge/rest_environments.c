@@ -25,20 +25,20 @@ static json_t *reviewers_json(const json_t *entry)
 static json_t *short_json(struct req *r, const struct forge_repo *repo, const char *name, const json_t *entry)
 {
 	json_int_t id = json_get_int(entry, "id", 0);
-	return json_pack(
-		"{s:I, s:o, s:s, s:o, s:o}", "id", id, "node_id", json_stringf("EN_%lld", (long long)id), "name", name,
-		"url", json_stringf("%s/api/v3/repos/%s/environments/%s", r->f->base, repo->full_name, name),
-		"html_url", json_stringf("%s/%s/settings/environments", r->f->base, repo->full_name));
+	return json_pack("{s:I, s:o, s:s, s:o, s:o}", "id", id, "node_id", json_stringf("EN_%lld", (long long)id),
+	                 "name", name, "url",
+	                 json_stringf("%s/api/v3/repos/%s/environments/%s", r->f->base, repo->full_name, name),
+	                 "html_url", json_stringf("%s/%s/settings/environments", r->f->base, repo->full_name));
 }
 
 static json_t *environment_json(struct req *r, const struct forge_repo *repo, const char *name, const json_t *entry)
 {
 	json_t *out = short_json(r, repo, name, entry), *rules = json_array();
 	if (json_array_size(json_object_get(entry, "reviewers")) > 0)
-		json_array_append_new(rules, json_pack("{s:I, s:s, s:b, s:o}", "id",
-		                                       (json_int_t)json_get_int(entry, "id", 0), "type",
-		                                       "required_reviewers", "prevent_self_review", 0, "reviewers",
-		                                       reviewers_json(entry)));
+		json_array_append_new(rules,
+		                      json_pack("{s:I, s:s, s:b, s:o}", "id", (json_int_t)json_get_int(entry, "id", 0),
+		                                "type", "required_reviewers", "prevent_self_review", 0, "reviewers",
+		                                reviewers_json(entry)));
 	json_object_set_new(out, "protection_rules", rules);
 	json_object_set_new(out, "deployment_branch_policy", json_null());
 	return out;
@@ -57,9 +57,9 @@ void rest_list_environments(struct req *r)
 		environments_need(r->f, repo, name);
 		json_array_append_new(list, environment_json(r, repo, name, entry));
 	}
-	req_reply_json(r, 200,
-	               json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "environments",
-	                         rest_page(r, list)));
+	req_reply_json(
+		r, 200,
+		json_pack("{s:i, s:o}", "total_count", (int)json_array_size(list), "environments", rest_page(r, list)));
 }
 
 void rest_get_environment(struct req *r)
@@ -174,8 +174,9 @@ static const char *pending_name(const struct forge_run *run, const json_t *id)
 {
 	const char *name;
 	json_t *entry;
-	json_object_foreach(run->repo->environments, name, entry) if (
-		json_is_integer(id) && json_equal(json_object_get(entry, "id"), id) && waits(run, name)) return name;
+	json_object_foreach(run->repo->environments, name, entry) if (json_is_integer(id) &&
+	                                                              json_equal(json_object_get(entry, "id"), id) &&
+	                                                              waits(run, name)) return name;
 	return NULL;
 }
 

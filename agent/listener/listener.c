@@ -470,6 +470,8 @@ int listener_run_records(const struct records *store, const struct listener_opti
 	/* Of a probe the one that waits for it has the lock. */
 	int r = options->probe > 0 ? 0 : records_lock(store, &lock, &err);
 	if (r >= 0)
+		r = listener_read_environment(store->dir, &err);
+	if (r >= 0)
 		r = prepare(&l, options, &err);
 	if (r >= 0)
 		r = load_endpoints(&l, &err);

@@ -398,6 +398,8 @@ struct listener {
 	}
 /* This program, for workers: one that took over was renamed meanwhile. Until the next call. */
 const char *listener_program(struct listener *l);
+/* environment.c: takes in `.env` and `.path` of the agent's directory, where they are there. */
+int listener_read_environment(const char *dir, struct err *err);
 /* The directory of the journal of a user; NULL name: the agent's own. free(); NULL with err. */
 char *listener_state_dir(const struct listener *l, const char *user, struct err *err);
 /* The policy of this host as it is now; errors name the file. */

@@ -13,6 +13,7 @@
  *   AGENT/update.json                          another davit is to take over (agent/listener/update.h)
  *   AGENT/credentials/ID                       what administers a registration (agent/service/credential.h), sealed
  *   AGENT/runner-version                       the newest signed document (agent/service/version.h)
+ *   AGENT/.env, AGENT/.path                    of the agent and its jobs (environment.c), where an administrator wrote them
  *   AGENT/lock                                 locked by the running agent; its pid stands in it
  *
  * AGENT: $DAVIT_STATE/agent; else /var/lib/davit-agent (root), else STATE/agent. */

@@ -102,6 +102,22 @@ def test_a_job_runs_over_tls_and_a_stranger_certificate_is_refused():
         c.forge.calm()
 
 
+def test_files_beside_the_keys_add_to_the_environment_of_jobs():
+    with Case(GONE="x", CHANGED="before") as c:
+        c.agent.configure(c.forge)
+        own = c.agent.root / "agent"
+        (own / ".env").write_bytes(b"no variable\nFROM_FILE='a'=b c\r\nGONE=\n=none\nDAVIT_STATE=/nowhere\nCHANGED=after")
+        (own / ".path").write_text(f"{c.root}/first:{os.environ['PATH']}\n")
+        c.agent.start().listening()
+        (job,) = c.forge.ended(c.forge.push(HELLO.replace("echo hello", '\'echo "[$FROM_FILE] ${GONE-gone} $CHANGED ${PATH%%:*}"\'')))
+        log = next(s["log"] for s in job["steps"] if s["name"].startswith("Run"))
+        assert log.rstrip().endswith(f" ['a'=b c] gone after {c.root}/first"), log
+        assert c.agent.stop() == 0
+        (own / ".env").unlink()
+        (own / ".env").mkdir()
+        assert c.agent.start().wait() == 1 and f"the agent's environment, {own}/.env" in c.agent.text(), c.agent.text()
+
+
 def test_a_job_inherits_no_connection_of_the_agent():
     with Case() as c:
         started(c)
