@@ -74,7 +74,8 @@ int cmd_validate(int argc, char **argv)
 	const char *format_name = NULL, *contexts_file = NULL;
 	bool render = false;
 	const struct cli_option options[] = {
-		{"format", 0, CLI_TEXT, &format_name, "FORM", "text, json, github (workflow commands) or sarif"},
+		{"format", 0, CLI_TEXT, &format_name, "text|json|github|sarif",
+	         "how it is told; github: workflow commands"},
 		{"render", 0, CLI_FLAG, &render, NULL, "print each script as the shell will get it"},
 		{"contexts", 0, CLI_TEXT, &contexts_file, "FILE", "for --render: the contexts as a JSON or YAML map"},
 		{"runner", 0, CLI_LIST, &v.runners, "LABELS",

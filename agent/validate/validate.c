@@ -19,7 +19,7 @@ struct run {
 	struct findings *findings;
 	char *root;            /* the work tree's top; NULL: none */
 	struct strv documents; /* to be read as YAML */
-	bool tree;             /* the whole work tree: what git has tracked is looked at as well */
+	bool tree;             /* the whole work tree, from its top */
 };
 
 static bool is_yaml(const char *name)
@@ -159,6 +159,12 @@ static void collect(struct run *run, const char *dir, int depth)
 		closedir(d);
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static bool is_excluded(const struct validate_options *options, const char *path)
 {
 	for (size_t i = 0; i < options->excludes.count; i++)
@@ -167,24 +173,74 @@ static bool is_excluded(const struct validate_options *options, const char *path
 	return false;
 }
 
-static void look_for_secrets(struct run *run, const struct strv *tracked, size_t *files)
+/* What lies at `path` below the work tree's top, as the user may open it; NULL: it is in none of the directories that were named. */
+static char *shown_as(const struct run *run, const char *top, const char *path)
+{
+	if (run->tree)
+		return xstrdup(path);
+	for (size_t i = 0; i < run->options->path_count; i++) {
+		const char *named = run->options->paths[i];
+		char real[PATH_MAX];
+		size_t len = strlen(top);
+		if (!is_directory(named) || realpath(named, real) == NULL || strncmp(real, top, len) != 0)
+			continue;
+		_cleanup_free_ char *front = xasprintf("%s/", real + len);
+		_cleanup_free_ char *whole = xasprintf("/%s", path);
+		if (!str_starts(whole, front))
+			continue;
+		_cleanup_free_ char *shown = fs_join(named, whole + strlen(front));
+		return xstrdup(str_starts(shown, "./") ? shown + 2 : shown);
+	}
+	return NULL;
+}
+
+/* Both are as the user may open them. */
+static bool is_document(const struct run *run, const char *shown)
+{
+	_cleanup_free_ char *below = xasprintf("./%s", shown);
+	return strv_has(&run->documents, shown) || strv_has(&run->documents, below);
+}
+
+static void look_for_secrets(struct run *run, const char *top, const struct strv *tracked, size_t *files)
 {
 	for (size_t i = 0; i < tracked->count; i++) {
-		_cleanup_free_ char *path = fs_join(run->root, tracked->items[i]);
+		_cleanup_free_ char *path = fs_join(top, tracked->items[i]),
+				    *shown = shown_as(run, top, tracked->items[i]);
 		_cleanup_(str_done) struct str data = STR_INIT(SECRET_FILE_MAX);
 		struct stat st;
-		if (is_excluded(run->options, tracked->items[i]) || lstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
-		    st.st_size > SECRET_FILE_MAX || fs_read_plain(AT_FDCWD, path, SECRET_FILE_MAX, &data, NULL) < 0)
+		if (shown == NULL || is_excluded(run->options, tracked->items[i]) || lstat(path, &st) != 0 ||
+		    !S_ISREG(st.st_mode) || st.st_size > SECRET_FILE_MAX ||
+		    fs_read_plain(AT_FDCWD, path, SECRET_FILE_MAX, &data, NULL) < 0)
 			continue;
-		struct validate_file file = {.name = tracked->items[i],
+		struct validate_file file = {.name = shown,
 		                             .data = str_peek(&data),
 		                             .len = data.len,
-		                             .root = run->root,
+		                             .root = top,
 		                             .options = run->options,
 		                             .findings = run->findings};
 		validate_secrets(&file);
-		++*files;
+		*files += is_yaml(shown) && is_document(run, shown) ? 0 : 1;
 	}
+}
+
+/* What git has tracked in the work tree of that top, as far as it was asked for. */
+static int look_at_tree(struct run *run, const char *top, size_t *files, struct err *err)
+{
+	struct strv tracked = {.count = 0};
+	struct findings found = {.count = 0};
+	int r = validate_tree(top, &run->options->migrations, &found, &tracked, err);
+	for (size_t i = 0; r == 0 && i < found.count; i++) {
+		const struct finding *one = &found.items[i];
+		_cleanup_free_ char *shown = shown_as(run, top, one->file);
+		if (shown != NULL)
+			finding_add(run->findings, shown, (struct yaml_mark){one->line, one->column}, one->severity,
+			            one->code, one->hint, "%s", one->message);
+	}
+	if (r == 0)
+		look_for_secrets(run, top, &tracked, files);
+	findings_done(&found);
+	strv_done(&tracked);
+	return r;
 }
 
 /* The nearest directory upwards that git calls a work tree's top; NULL: there is none. */
@@ -222,10 +278,28 @@ static int look_at_paths(struct run *run, size_t *files, struct err *err)
 	return r;
 }
 
+/* The work trees that hold the directories that were named, each once. */
+static int look_at_trees(struct run *run, size_t *files, struct err *err)
+{
+	struct strv tops = {.count = 0};
+	int r = 0;
+	if (run->tree && run->root != NULL)
+		strv_add(&tops, run->root);
+	for (size_t i = 0; i < run->options->path_count; i++) {
+		_cleanup_free_ char *top =
+			is_directory(run->options->paths[i]) ? find_root(run->options->paths[i]) : NULL;
+		if (top != NULL && !strv_has(&tops, top))
+			strv_add(&tops, top);
+	}
+	for (size_t i = 0; i < tops.count && r == 0; i++)
+		r = look_at_tree(run, tops.items[i], files, err);
+	strv_done(&tops);
+	return r;
+}
+
 int validate_run(const struct validate_options *options, struct findings *findings, size_t *ret_files, struct err *err)
 {
 	struct run run = {.options = options, .findings = findings, .tree = options->path_count == 0};
-	struct strv tracked = {.count = 0};
 	*ret_files = 0;
 	run.root = find_root(options->path_count > 0 ? options->paths[0] : ".");
 	int r = look_at_paths(&run, ret_files, err);
@@ -239,12 +313,9 @@ int validate_run(const struct validate_options *options, struct findings *findin
 		++*ret_files;
 		r = look_at_path(&run, run.documents.items[i], false, err);
 	}
-	if (r == 0 && run.tree && run.root != NULL)
-		r = validate_tree(run.root, &options->migrations, findings, &tracked, err);
 	if (r == 0)
-		look_for_secrets(&run, &tracked, ret_files);
+		r = look_at_trees(&run, ret_files, err);
 	findings_sort(findings);
-	strv_done(&tracked);
 	strv_done(&run.documents);
 	free(run.root);
 	return r;

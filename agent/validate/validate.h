@@ -4,7 +4,8 @@
 #include "agent/validate/finding.h"
 
 struct validate_options {
-	const char *const *paths; /* files and directories; none: the work tree around the present directory */
+	const char *const *
+		paths; /* files and directories; none: the work tree around the present directory. Of a directory what git has tracked below it is looked at as well */
 	size_t path_count;
 	struct strv runners;    /* labels of each runner that is known: "self-hosted,linux,x64" */
 	struct strv migrations; /* directories of migrations; none: those with a usual name */

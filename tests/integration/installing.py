@@ -74,6 +74,7 @@ class Installing(unittest.TestCase):
         self.assertIn("configure", self.complete("agent", "c"))
         self.assertEqual(self.complete("agent", "run", "--sl"), ["--slots"])
         self.assertEqual(self.complete("agent", "run", "--isolation", ""), ["auto", "on", "off"])
+        self.assertEqual(self.complete("validate", "--format", "s"), ["sarif"])
         self.assertEqual(self.complete("deploy", "--exp"), ["--expect"])
         self.assertNotIn("--slots", self.complete("deploy", "--"))
         # The value of an option, and what is none, are files.

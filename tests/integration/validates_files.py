@@ -196,6 +196,24 @@ class Validate(unittest.TestCase):
             path = self.put(".github/workflows/x.yml", HEAD + f'      - run: "echo ${{{{ {expression} }}}}"\n')
             self.assertEqual([f["message"] for f in self.validate(path)], [f"a stranger chooses {what}, which becomes part of the script"])
 
+    def test_a_directory_is_looked_through_as_the_work_tree_is(self):
+        subprocess.run(["git", "init", "-q", self.dir.name], check=True)
+        key = "-----BEGIN " + "OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n-----END OPENSSH PRIVATE KEY-----\n"
+        self.put("a b/id", key)
+        self.put("a bc/id", key)
+        self.put("a b/db/migrations/1.sql", "select 1;\n")
+        self.put("migrations/1.sql", "select 1;\n")
+        self.put(".github/workflows/x.yml", "on: push\njobs: {a: {runs-on: x, steps: [{run: x}]}}\n")
+        subprocess.run(["git", "-C", self.dir.name, "add", "a b/id", "a bc/id", ".github"], check=True)
+        below = [("a b/db/migrations/1.sql", "migration-not-committed"), ("a b/id", "private-key")]
+        everything = [*below, ("a bc/id", "private-key"), ("migrations/1.sql", "migration-not-committed")]
+        for paths, wanted in ((["a b"], below), (["./a b/"], below), (["."], everything), ([], everything), (["a b/db", "a bc"], [below[0], everything[2]]), ([".github/workflows/x.yml"], [])):
+            self.assertEqual([(os.path.normpath(f["file"]), f["code"]) for f in self.validate(*paths)], wanted, paths)
+        top = os.path.join(self.dir.name, "a b")
+        self.assertEqual([(f["file"], f["code"]) for f in self.validate(top)], [(os.path.join(self.dir.name, file), code) for file, code in below])
+        done = subprocess.run([DAVIT, "validate", "."], capture_output=True, text=True, cwd=self.dir.name)
+        self.assertIn("\n3 files, 4 errors, 0 warnings\n", done.stdout)
+
     def test_inputs_that_no_event_brings_are_empty(self):
         path = self.put(".github/workflows/x.yml", "on: push\njobs: {a: {runs-on: x, steps: [{run: 'echo ${{ inputs.a }}'}, {run: \"echo ${{ inputs.b || 'c' }}\"}]}}\n")
         self.assertEqual([(f["column"], f["severity"], f["code"]) for f in self.validate(path)], [(38, "warning", "unknown-input")])
