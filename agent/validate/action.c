@@ -13,6 +13,8 @@ struct action_look {
 	struct faults faults;
 	struct str at;
 	const json_t *inputs;
+	const json_t *steps; /* of a composite action; NULL: another one */
+	size_t step;         /* steps before this one have run */
 };
 
 /* The contexts of the places of a manifest; a list ends with NULL. */
@@ -54,16 +56,32 @@ static void check_member(const struct action_look *l, const char *const *path, s
 		            FINDING_WARNING, "unknown-member", hint, "%s", message);
 }
 
+static void check_step_name(struct action_look *l, const char *name)
+{
+	size_t i;
+	json_t *step;
+	json_array_foreach((json_t *)(uintptr_t)l->steps, i, step)
+	{
+		const char *id = json_get_string(step, "id");
+		if (id == NULL || strcasecmp(id, name) != 0)
+			continue;
+		if (i >= l->step)
+			wrong(l, NULL, "unknown-step", "step '%s' has not run yet when this is evaluated", name);
+		return;
+	}
+	wrong(l, NULL, "unknown-step", "the action has no step with the id '%s'", name);
+}
+
 static void check_name(void *user, const char *const *path, size_t count)
 {
 	struct action_look *l = user;
-	const char *key;
-	json_t *value;
 	check_member(l, path, count);
+	if (count > 1 && l->steps != NULL && strcasecmp(path[0], "steps") == 0)
+		check_step_name(l, path[1]);
 	if (count < 2 || strcasecmp(path[0], "inputs") != 0)
 		return;
-	json_object_foreach((json_t *)(uintptr_t)l->inputs, key, value) if (strcasecmp(key, path[1]) == 0) return;
-	wrong(l, NULL, "unknown-input", "the action has no input '%s'", path[1]);
+	if (validate_member(l->inputs, path[1]) == NULL)
+		wrong(l, NULL, "unknown-input", "the action has no input '%s'", path[1]);
 }
 
 /* Expressions below a value: understood, of contexts that are there, and of inputs that there are. */
@@ -123,6 +141,25 @@ static void check_script(struct action_look *l, const json_t *step)
 	str_truncate(&l->at, base);
 }
 
+/* What an action that it uses does not take, or needs. */
+static void check_inputs(struct action_look *l, const json_t *step)
+{
+	const char *uses = json_get_string(step, "uses"), *name;
+	json_t *with = json_object_get(step, "with"), *value;
+	_cleanup_json_ json_t *inputs = uses != NULL ? validate_action_inputs(l->file, uses) : NULL;
+	size_t base = l->at.len;
+	if (inputs == NULL)
+		return;
+	faults_pointer_push(&l->at, "with");
+	json_object_foreach(with, name, value) if (validate_member(inputs, name) == NULL)
+		wrong(l, name, "unknown-action-input", "the action '%s' has no input '%s'", uses, name);
+	str_truncate(&l->at, base);
+	json_object_foreach(inputs, name, value) if (json_is_true(json_object_get(value, "required")) &&
+	                                             json_object_get(value, "default") == NULL &&
+	                                             validate_member(with, name) == NULL)
+		wrong(l, NULL, "missing-action-input", "the action '%s' needs the input '%s'", uses, name);
+}
+
 static void check_step(struct action_look *l, const json_t *step)
 {
 	static const char *const keys[] = {
@@ -140,6 +177,7 @@ static void check_step(struct action_look *l, const json_t *step)
 		wrong(l, NULL, "missing-shell", "a 'run' step of an action needs 'shell'");
 	check_expressions(l, step, step_contexts, EXPR_WITH_HASH_FILES);
 	check_script(l, step);
+	check_inputs(l, step);
 }
 
 static void check_value(struct action_look *l, const json_t *object, const char *key, const char *const *contexts,
@@ -166,6 +204,7 @@ static void check_composite(struct action_look *l, const json_t *runs)
 	json_array_foreach(steps, i, step)
 	{
 		faults_pointer_push_index(&l->at, i);
+		l->step = i;
 		check_step(l, step);
 		str_truncate(&l->at, base);
 	}
@@ -251,6 +290,8 @@ void validate_action(const struct validate_file *file, const struct yaml_doc *do
 	struct action_look l = {.file = file, .doc = doc, .faults = {.max = FINDINGS_MAX}, .at = STR_INIT(8192)};
 	json_t *root = yaml_root(doc);
 	l.inputs = json_object_get(root, "inputs");
+	l.steps = json_get_array(json_object_get(root, "runs"), "steps");
+	l.step = SIZE_MAX;
 	note_what_is_passed_over(&l, root);
 	finding_add_faults(file->findings, file->name, &l.faults, FINDING_WARNING, "syntax");
 	faults_done(&l.faults);

@@ -30,15 +30,6 @@ static void report(const struct call *c, const char *code, const char *fmt, ...)
 	            NULL, "%s", text != NULL ? text : "out of memory");
 }
 
-/* Names of inputs and secrets have no case. */
-static const json_t *member(const json_t *object, const char *name)
-{
-	const char *key;
-	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) if (strcasecmp(key, name) == 0) return value;
-	return NULL;
-}
-
 static bool is_open(const json_t *value)
 {
 	return json_is_string(value) && strstr(json_string_value(value), "${{") != NULL;
@@ -60,7 +51,7 @@ static void check_given(struct call *c, const json_t *given, const char *kind, c
 	{
 		size_t base = c->at.len;
 		faults_pointer_push(&c->at, name);
-		entry = member(declared, name);
+		entry = validate_member(declared, name);
 		const char *type = json_get_string(entry, "type");
 		if (entry == NULL && strstr(name, "${{") == NULL)
 			report(c, "unknown-call-input", "'%s' declares no %s '%s'", c->uses, what, name);
@@ -76,7 +67,7 @@ static void check_missing(struct call *c, const json_t *given, const char *kind,
 	json_t *entry;
 	json_object_foreach(json_object_get(c->declared, kind), name, entry)
 	{
-		if (json_is_true(json_object_get(entry, "required")) && member(given, name) == NULL)
+		if (json_is_true(json_object_get(entry, "required")) && validate_member(given, name) == NULL)
 			report(c, "missing-call-input", "'%s' needs the %s '%s'", c->uses, what, name);
 	}
 }
@@ -128,7 +119,7 @@ bool validate_called_has_output(const struct validate_file *file, const char *us
 	_cleanup_free_ char *path = is_of_this_repository(uses) ? path_of(file, uses) : NULL;
 	_cleanup_json_ json_t *on = path != NULL ? triggers_of(path, &there) : NULL;
 	const json_t *called = json_object_get(on, "workflow_call");
-	return called == NULL || member(json_object_get(called, "outputs"), name) != NULL;
+	return called == NULL || validate_member(json_object_get(called, "outputs"), name) != NULL;
 }
 
 void validate_call(const struct validate_file *file, const struct yaml_doc *doc, const char *at, const char *uses,

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 
 enum { ACTION_MAX = 1 << 20 };
 
@@ -61,7 +62,16 @@ static json_t *inputs_of_step(const char *name)
 	return inputs;
 }
 
-static json_t *inputs_of_local(const struct validate_file *file, const char *path)
+json_t *validate_member(const json_t *object, const char *name)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach((json_t *)(uintptr_t)object, key, value) if (strcasecmp(key, name) == 0) return value;
+	return NULL;
+}
+
+/* The manifest of an action in the work tree; NULL: it holds none there. */
+static struct yaml_doc *read_local(const struct validate_file *file, const char *path)
 {
 	static const char *const names[] = {"action.yml", "action.yaml"};
 	if (file->root == NULL || strstr(path, "..") != NULL)
@@ -69,14 +79,31 @@ static json_t *inputs_of_local(const struct validate_file *file, const char *pat
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_free_ char *at = xasprintf("%s/%s/%s", file->root, path, names[i]);
 		struct yaml_limits limits = YAML_LIMITS_DEFAULT;
-		_cleanup_(yaml_freep) struct yaml_doc *doc = NULL;
+		struct yaml_doc *doc = NULL;
 		limits.allow_anchors = true;
-		if (yaml_read_file(at, &limits, &doc, NULL) < 0)
-			continue;
-		json_t *inputs = json_object_get(yaml_root(doc), "inputs");
-		return json_is_object(inputs) ? json_deep_copy(inputs) : json_object();
+		if (yaml_read_file(at, &limits, &doc, NULL) >= 0)
+			return doc;
 	}
 	return NULL;
+}
+
+static json_t *inputs_of_local(const struct validate_file *file, const char *path)
+{
+	_cleanup_(yaml_freep) struct yaml_doc *doc = read_local(file, path);
+	json_t *inputs = doc != NULL ? json_object_get(yaml_root(doc), "inputs") : NULL;
+	return doc == NULL ? NULL : json_is_object(inputs) ? json_deep_copy(inputs) : json_object();
+}
+
+/* The outputs of other actions are what their programs write. */
+json_t *validate_action_outputs(const struct validate_file *file, const char *uses)
+{
+	_cleanup_(yaml_freep) struct yaml_doc *doc = str_starts(uses, "./") ? read_local(file, uses + 2) : NULL;
+	const json_t *root = doc != NULL ? yaml_root(doc) : NULL;
+	const char *using = json_get_string(json_object_get(root, "runs"), "using");
+	json_t *outputs = json_object_get(root, "outputs");
+	if (using == NULL || strcasecmp(using, "composite") != 0)
+		return NULL;
+	return json_is_object(outputs) ? json_deep_copy(outputs) : json_object();
 }
 
 /* Those of GitHub's checkout. NULL: another action, or a version that is not known here. */

@@ -26,7 +26,7 @@ static void check_inputs(struct look *l, const json_t *step)
 	faults_pointer_push(&l->at, "with");
 	json_object_foreach(with, name, value)
 	{
-		if (json_object_get(inputs, name) != NULL)
+		if (validate_member(inputs, name) != NULL)
 			continue;
 		size_t inner = l->at.len;
 		faults_pointer_push(&l->at, name);
@@ -37,7 +37,7 @@ static void check_inputs(struct look *l, const json_t *step)
 	str_truncate(&l->at, base);
 	json_object_foreach(inputs, name, value) if (json_is_true(json_object_get(value, "required")) &&
 	                                             json_object_get(value, "default") == NULL &&
-	                                             json_object_get(with, name) == NULL)
+	                                             validate_member(with, name) == NULL)
 		validate_report(l, FINDING_ERROR, "missing-action-input", NULL, "the action '%s' needs the input '%s'",
 	                        uses, name);
 }

@@ -59,5 +59,9 @@ char *validate_sure_failure(const char *text, bool condition);
 /* True: a context whose members are known (github, runner, job, strategy, a step) has none of that name: what to tell, both the caller's; the hint
  * may be NULL. */
 bool validate_unknown_member(const char *const *path, size_t count, char **ret_message, char **ret_hint);
+/* Names of inputs, outputs, secrets have no case. Borrowed; NULL: none. */
+json_t *validate_member(const json_t *object, const char *name);
 /* The inputs of the action that a step uses: of ours, or of a local one. NULL: not known. The caller's. */
 json_t *validate_action_inputs(const struct validate_file *file, const char *uses);
+/* The outputs of a composite action in the work tree. NULL: not known. The caller's. */
+json_t *validate_action_outputs(const struct validate_file *file, const char *uses);

@@ -9,6 +9,7 @@ struct look {
 	const struct yaml_doc *doc;
 	const struct workflow_job *job; /* NULL: outside the jobs */
 	const json_t *envs[3];          /* variables of the step, the job and the workflow; NULL: none */
+	const json_t *steps;            /* of the job, as they stand in the file */
 	const json_t *matrix;           /* the keys of the job's matrix, if they are written out; NULL: not known */
 	size_t step;                    /* steps before this one may be named */
 	bool script;                    /* what the shell will read */

@@ -48,6 +48,26 @@ static void check_step_name(const struct look *l, const char *name)
 	                name);
 }
 
+/* Of a step that runs a composite action of this work tree. */
+static void check_step_output(const struct look *l, const char *const *path)
+{
+	const json_t *step = NULL;
+	size_t i;
+	json_t *one;
+	json_array_foreach((json_t *)(uintptr_t)l->steps, i, one)
+	{
+		const char *id = json_get_string(one, "id");
+		if (id != NULL && strcasecmp(id, path[1]) == 0)
+			step = one;
+	}
+	const char *uses = json_get_string(step, "uses");
+	_cleanup_json_ json_t *outputs = uses != NULL ? validate_action_outputs(l->file, uses) : NULL;
+	if (outputs == NULL || validate_member(outputs, path[3]) != NULL)
+		return;
+	validate_report(l, FINDING_ERROR, "unknown-output", "declare it under 'outputs' of that action",
+	                "the action '%s' has no output '%s'", uses, path[3]);
+}
+
 /* The keys that a token of a map has; true if `name` is one, or if the map has a key that is an expression. */
 static bool has_output(const json_t *outputs, const char *name)
 {
@@ -102,19 +122,12 @@ static void check_need(const struct look *l, const char *const *path, size_t cou
 		                "needs.%s has 'outputs' and 'result', not '%s'", path[1], path[2]);
 }
 
-static bool has_member(const json_t *object, const char *name)
-{
-	const char *key;
-	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) if (strcasecmp(key, name) == 0) return true;
-	return false;
-}
-
 static void check_input(const struct look *l, const char *name)
 {
 	const json_t *dispatch = json_object_get(l->workflow->on, "workflow_dispatch"),
 		     *call = json_object_get(l->workflow->on, "workflow_call");
-	if (has_member(json_object_get(dispatch, "inputs"), name) || has_member(json_object_get(call, "inputs"), name))
+	if (validate_member(json_object_get(dispatch, "inputs"), name) != NULL ||
+	    validate_member(json_object_get(call, "inputs"), name) != NULL)
 		return;
 	if (dispatch == NULL && call == NULL)
 		validate_report(l, FINDING_WARNING, "unknown-input", NULL,
@@ -130,7 +143,7 @@ static void check_event_input(const struct look *l, const char *name)
 {
 	const json_t *dispatch = json_object_get(l->workflow->on, "workflow_dispatch");
 	if (dispatch != NULL && json_object_get(l->workflow->on, "workflow_call") == NULL &&
-	    !has_member(json_object_get(dispatch, "inputs"), name))
+	    validate_member(json_object_get(dispatch, "inputs"), name) == NULL)
 		validate_report(l, FINDING_ERROR, "unknown-input", "declare it under 'inputs' of workflow_dispatch",
 		                "the workflow has no input '%s'", name);
 }
@@ -139,12 +152,8 @@ static void check_event_input(const struct look *l, const char *name)
 static bool knows_secret(const struct workflow *w, const char *name)
 {
 	const json_t *secrets = json_object_get(json_object_get(w->on, "workflow_call"), "secrets");
-	const char *key;
-	json_t *value;
-	if (secrets == NULL || json_object_size(w->on) > 1 || strcasecmp(name, "GITHUB_TOKEN") == 0)
-		return true;
-	json_object_foreach((json_t *)(uintptr_t)secrets, key, value) if (strcasecmp(key, name) == 0) return true;
-	return false;
+	return secrets == NULL || json_object_size(w->on) > 1 || strcasecmp(name, "GITHUB_TOKEN") == 0 ||
+	       validate_member(secrets, name) != NULL;
 }
 
 static void check_member(const struct look *l, const char *const *path, size_t count)
@@ -171,7 +180,9 @@ static void check_path(void *user, const char *const *path, size_t count)
 		return;
 	if (strcasecmp(path[0], "steps") == 0)
 		check_step_name(l, path[1]);
-	else if (strcasecmp(path[0], "needs") == 0)
+	if (strcasecmp(path[0], "steps") == 0 && count > 3 && strcasecmp(path[2], "outputs") == 0)
+		check_step_output(l, path);
+	if (strcasecmp(path[0], "needs") == 0)
 		check_need(l, path, count);
 }
 
@@ -185,7 +196,7 @@ static void check_needed_path(void *user, const char *const *path, size_t count)
 	    strcasecmp(path[2], "inputs") == 0)
 		check_event_input(l, path[3]);
 	if (count > 1 && l->job != NULL && strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL &&
-	    !has_member(l->matrix, path[1]))
+	    validate_member(l->matrix, path[1]) == NULL)
 		validate_report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
 		                l->job->id, path[1]);
 }
@@ -355,6 +366,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	l->job = job;
 	l->matrix = keys;
 	l->envs[1] = json_object_get(value, "env");
+	l->steps = steps;
 	json_object_del(rest, "steps");
 	l->step = SIZE_MAX;
 	walk(l, rest, NULL);
@@ -381,6 +393,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	str_truncate(&l->at, base);
 	l->job = NULL;
 	l->matrix = NULL;
+	l->steps = NULL;
 	l->envs[0] = l->envs[1] = NULL;
 }
 

@@ -122,7 +122,7 @@ MANIFESTS = {
     "name: a\nruns: {using: composite, steps: [{run: \"${{ format('{1}', inputs.x) }}\", shell: sh}]}\ninputs: {x: {}}\n": ["error"],
     "name: a\ninputs: {t: {default: '${{ github.token }}'}}\n" + COMPOSITE: [],
     "name: a\ninputs: {t: {default: '${{ env.X }}'}}\n" + COMPOSITE: ["error"],
-    "name: a\noutputs: {t: {value: '${{ steps.x.outputs.y }}'}}\n" + COMPOSITE: [],
+    "name: a\noutputs: {t: {value: '${{ steps.x.outputs.y }}'}}\n" + COMPOSITE.replace("{run", "{id: X, run"): [],
     "name: a\noutputs: {t: {value: '${{ needs.x }}'}}\n" + COMPOSITE: ["error"],
     "name: a\nname: b\n" + COMPOSITE.replace("run: x", "rnu: x"): ["error", "error", "error"],
     "name: a\nruns: {using: composite, steps: [&s {run: x, shell: sh}, *s]}\n": ["error"],
@@ -257,6 +257,17 @@ class Validate(unittest.TestCase):
         path = self.put(".github/workflows/x.yml", HEAD + "      - uses: ./a\n        with: {z: 1}\n")
         self.assertEqual(self.codes(path), ["missing-action-input", "unknown-action-input"])
         self.assertEqual(self.codes("a/action.yml"), [])
+        self.assertEqual(self.codes(self.put(".github/workflows/x.yml", HEAD + "      - uses: ./a\n        with: {X: 1}\n")), [])
+        calls = "name: b\noutputs: {d: {value: '${{ steps.A.outputs.x }}'}}\nruns: {using: composite, steps: [{id: a, uses: ./a, with: WITH}, {run: 'echo ${{ steps.a.outcome }}', shell: sh}]}\n"
+        self.put("b/action.yml", calls.replace("WITH", "{x: 1}"))
+        self.assertEqual(self.codes("b/action.yml"), [])
+        self.put("b/action.yml", calls.replace("WITH", "{z: '${{ steps.a.outputs.y }}'}").replace("steps.A", "steps.no"))
+        self.assertEqual(self.codes("b/action.yml"), ["missing-action-input", "unknown-action-input", "unknown-step"])
+        for name, wanted in (("D", []), ("e", ["unknown-output"])):
+            path = self.put(".github/workflows/x.yml", HEAD + "      - id: b\n        uses: ./b\n      - run: echo ${{ steps.b.outputs.%s }}\n" % name)
+            self.assertEqual(self.codes(path), wanted, name)
+        self.put("b/action.yml", "name: b\nruns: {using: node20, main: x.js}\n")
+        self.assertEqual(self.codes(path), [])
         self.put("a/action.yml", "name: a\nruns: {using: composite, steps: [{run: 'echo ${{ inputs.x }}'}]}\n")
         self.assertEqual(self.codes("a/action.yml"), ["missing-shell", "unknown-input"])
 
