@@ -32,7 +32,19 @@ static int add_users(struct str *out, struct err *err)
 	return 0;
 }
 
-int git_known_hosts(const char *given, struct str *out, struct err *err)
+/* As ssh has it, a file that cannot be read names nobody; nor does one that does not fit. */
+static void add_machines(struct str *out)
+{
+	static const char *const paths[] = {"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"};
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		struct str lines _cleanup_(str_done) = STR_INIT(GIT_KNOWN_HOSTS_MAX);
+		if (fs_read(AT_FDCWD, paths[i], GIT_KNOWN_HOSTS_MAX, &lines, NULL) >= 0 &&
+		    out->len + lines.len + 2 < GIT_KNOWN_HOSTS_MAX)
+			str_appendf(out, "%s\n", str_peek(&lines));
+	}
+}
+
+int git_known_hosts(const char *given, bool machine, struct str *out, struct err *err)
 {
 	int r = add_users(out, err);
 	if (r < 0)
@@ -40,6 +52,8 @@ int git_known_hosts(const char *given, struct str *out, struct err *err)
 	if (given != NULL)
 		str_appendf(out, "%s\n", given);
 	str_append(out, github);
+	if (machine && !out->failed)
+		add_machines(out);
 	return out->failed
 	               ? err_set(err, ERR_LIMIT, "the known hosts are larger than %d MiB", GIT_KNOWN_HOSTS_MAX >> 20)
 	               : 0;

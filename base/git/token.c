@@ -95,7 +95,7 @@ static int write_key(const struct git_token *t, struct err *err)
 	str_append_c(&key, '\n');
 	if (key.failed)
 		return err_set(err, ERR_LIMIT, "the key is larger than %d KiB", KEY_MAX >> 10);
-	int r = git_known_hosts(t->ssh_known_hosts, &known, err);
+	int r = git_known_hosts(t->ssh_known_hosts, false, &known, err);
 	if (r >= 0)
 		r = fs_write_replace(AT_FDCWD, key_path, str_peek(&key), key.len, 0600, err);
 	if (r >= 0)

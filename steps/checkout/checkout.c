@@ -149,7 +149,7 @@ static void checkout_done(struct checkout *k)
 
 static int prepare_ssh(struct checkout *k, struct err *err)
 {
-	int r = git_known_hosts(given(k->in->ssh_known_hosts), &k->known, err);
+	int r = git_known_hosts(given(k->in->ssh_known_hosts), true, &k->known, err);
 	k->login = (struct git_ssh_login){.key = k->in->ssh_key, .known_hosts = str_peek(&k->known)};
 	if (r >= 0)
 		r = git_ssh_new(str_peek(&k->url), &k->login, &k->ssh, err);

@@ -1,6 +1,6 @@
 /* area_cli URL COMMIT DIR [--depth N] [--deadline MS] [--clean 0|1] [--lfs 1] [--submodules 1|2]: fetch and checkout, with submodules and (2) theirs,
  * by the code of the step, with its wait: the deadline is MS from now, SIGINT and SIGTERM cancel. TOKEN in the environment is the
- * authorization, KEY a key for SSH, KNOWN_HOSTS the lines for it, SERVER the address of the web that the token is for then, FILTER what stays at the server, CONE the one directory that is written, PATTERN the one pattern. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
+ * authorization, KEY a key for SSH, KNOWN_HOSTS lines beside those that are known anyway, SERVER the address of the web that the token is for then, FILTER what stays at the server, CONE the one directory that is written, PATTERN the one pattern. Exit as davit's table says, and one line. With --lfs lines of progress, and one of what LFS brought. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "base/core/cancel.h"
 #include "base/net/http.h"
 #include "base/git/area.h"
+#include "base/git/known_hosts.h"
 #include "base/git/submodules.h"
 #include "base/git/ssh.h"
 
@@ -97,8 +98,12 @@ int main(int argc, char **argv)
 		base64_encode(login, strlen(login), &authorization);
 	}
 	struct git_ssh *ssh _cleanup_(git_ssh_freep) = NULL;
-	const char *key = getenv("KEY"), *known = getenv("KNOWN_HOSTS");
-	struct git_ssh_login login = {.key = key, .known_hosts = known ? known : ""};
+	const char *key = getenv("KEY");
+	struct str known _cleanup_(str_done) = STR_INIT(GIT_KNOWN_HOSTS_MAX);
+	struct git_ssh_login login = {.key = key};
+	if (key != NULL && git_known_hosts(getenv("KNOWN_HOSTS"), true, &known, &err) < 0)
+		return 2;
+	login.known_hosts = str_peek(&known);
 	if (key != NULL && git_ssh_new(argv[1], &login, &ssh, &err) < 0) {
 		fprintf(stderr, "%s\n", err_line(&err, line, sizeof(line)));
 		return 2;

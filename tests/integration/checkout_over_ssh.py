@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
+from servers import mounts
 from servers.sshd import Sshd
 
 AREA = os.path.join(os.environ["DAVIT_BUILD"], "tests", "area_cli")
@@ -69,9 +70,9 @@ class OverSsh(unittest.TestCase):
     def git(cls, *words, cwd=None, env=None):
         return subprocess.run(["git", *words], cwd=cwd, env={**cls.env, **(env or {})}, capture_output=True, text=True, check=True).stdout.strip()
 
-    def checkout(self, key="ed", known=None, url=None, depth=1, ends=0, text=None, more=None):
+    def checkout(self, key="ed", known=None, url=None, depth=1, ends=0, text=None, more=None, before=()):
         env = {**self.env, **(more or {}), "KEY": self.text(key) if text is None else text, "KNOWN_HOSTS": self.known if known is None else known}
-        p = subprocess.run([AREA, url or self.url, self.sha, self.area, "--depth", str(depth)], env=env, capture_output=True, text=True, check=False)
+        p = subprocess.run([*before, AREA, url or self.url, self.sha, self.area, "--depth", str(depth)], env=env, capture_output=True, text=True, check=False)
         self.assertEqual(p.returncode, ends, p.stdout + p.stderr)
         self.assertNotIn("PRIVATE KEY", p.stdout + p.stderr)
         return p.stderr
@@ -141,6 +142,19 @@ class OverSsh(unittest.TestCase):
         self.assertIn("is not the pinned one", self.checkout(known=other, ends=1))
         self.assertIn("revoked", self.checkout(known=self.known + "@revoked " + self.known, ends=1))
         self.assertEqual(self.asked(), [])
+
+    @unittest.skipIf(mounts.why_not(["/etc"]), mounts.why_not(["/etc"]))
+    def test_hosts_that_the_machine_knows_are_known(self):
+        etc = tempfile.mkdtemp(dir=self.folder)
+        covered = [*mounts.command(), "sh", "-c", f'mount --bind {etc} /etc/ssh && exec "$@"', "sh"]
+        for name, text, ends in (("ssh_known_hosts", self.known, 0), ("ssh_known_hosts2", self.known, 0), ("ssh_known_hosts", self.known + "@revoked " + self.known, 1),
+                                 ("ssh_known_hosts", "x" * (5 << 20), 1)):
+            with open(f"{etc}/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+            shutil.rmtree(self.area, ignore_errors=True)
+            out = self.checkout(known="", ends=ends, before=covered)
+            self.assertIn("revoked" if "revoked" in text else "is not in the known hosts" if ends else "", out)
+            os.unlink(f"{etc}/{name}")
 
     def test_what_git_says_there_is_told(self):
         self.assertIn("octo/none.git", self.checkout(url=self.url.replace("demo", "none"), ends=1))
