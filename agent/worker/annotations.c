@@ -116,10 +116,12 @@ void record_issue_in_line(struct job *j, struct record *r, enum issue_kind kind,
 	r = r->top;
 	_cleanup_free_ char *masked = job_masked(j, message);
 	cut_chars(masked, ISSUE_CHARS);
-	record_line(j, r, "##[%s]%s", tags[kind], line != NULL ? line : masked);
-	if (masked[strspn(masked, " \t\r\n")] == '\0' || r->issues[kind] >= ISSUES_MAX)
+	const char *shown = line != NULL ? line : masked;
+	if (shown[0] != '\0')
+		record_line(j, r, "##[%s]%s", tags[kind], shown);
+	/* One that says nothing has its place among the ten all the same. */
+	if (r->issues[kind] >= ISSUES_MAX || (r->issues[kind]++, masked[strspn(masked, " \t\r\n")] == '\0'))
 		return;
-	r->issues[kind]++;
 	json_array_append_new(r->annotations, annotation_of(j, r, kind, masked, properties));
 }
 

@@ -16,8 +16,10 @@ struct matcher_pattern {
 struct matcher {
 	char *owner, *severity, *from_path;
 	struct matcher_pattern *patterns;
-	struct matcher_result *states; /* behind each pattern but the last */
-	bool *begun;                   /* there is such a state */
+	struct matcher_result *states;     /* behind each pattern but the last, of the stream that is followed now */
+	bool *begun;                       /* there is such a state */
+	struct matcher_result *all_states; /* of all streams */
+	bool *all_begun;
 	size_t count;
 	int timeouts;
 };
@@ -43,15 +45,41 @@ static void reset(struct matcher *m)
 	}
 }
 
+static void follow(struct matcher *m, size_t stream)
+{
+	m->states = &m->all_states[stream * m->count];
+	m->begun = &m->all_begun[stream * m->count];
+}
+
+static void reset_all(struct matcher *m)
+{
+	for (size_t stream = MATCHER_STREAMS; stream-- > 0;) {
+		follow(m, stream);
+		reset(m);
+	}
+}
+
+void matchers_follow(struct matchers *m, size_t stream)
+{
+	for (size_t i = 0; m != NULL && i < m->count; i++)
+		follow(&m->all[i], stream);
+}
+
+void matchers_forget(struct matchers *m)
+{
+	for (size_t i = 0; m != NULL && i < m->count; i++)
+		reset_all(&m->all[i]);
+}
+
 static void matcher_done(struct matcher *m)
 {
-	if (m->states != NULL)
-		reset(m);
+	if (m->all_states != NULL)
+		reset_all(m);
 	for (size_t i = 0; i < m->count; i++)
 		pattern_free(m->patterns[i].regexp);
 	free(m->patterns);
-	free(m->states);
-	free(m->begun);
+	free(m->all_states);
+	free(m->all_begun);
 	free(m->owner);
 	free(m->severity);
 	free(m->from_path);
@@ -157,8 +185,10 @@ static int read_patterns(const json_t *value, struct matcher *ret, struct err *e
 	if (count > PATTERNS_MAX)
 		return err_set(err, ERR_LIMIT, "there are more than %d patterns", PATTERNS_MAX);
 	ret->patterns = xcalloc(count, sizeof(ret->patterns[0]));
-	ret->states = xcalloc(count, sizeof(ret->states[0]));
-	ret->begun = xcalloc(count, sizeof(ret->begun[0]));
+	ret->all_states = xcalloc(MATCHER_STREAMS * count, sizeof(ret->states[0]));
+	ret->all_begun = xcalloc(MATCHER_STREAMS * count, sizeof(ret->begun[0]));
+	ret->states = ret->all_states;
+	ret->begun = ret->all_begun;
 	json_array_foreach((json_t *)(uintptr_t)list, i, one)
 	{
 		ret->count++;
@@ -188,9 +218,11 @@ static int read_all(const json_t *document, struct matchers *ret, struct err *er
 {
 	size_t i;
 	json_t *one;
-	const json_t *list = json_get_array(document, "problemMatcher");
-	if (list == NULL)
-		return err_set(err, ERR_INVALID, "there is no list 'problemMatcher'");
+	const json_t *member = json_object_get(document, "problemMatcher"),
+		     *list = json_get_array(document, "problemMatcher");
+	/* The official runner takes a file without any. */
+	if (list == NULL && (!json_is_object(document) || (member != NULL && !json_is_null(member))))
+		return err_set(err, ERR_INVALID, "'problemMatcher' is no list");
 	if (json_array_size(list) > MATCHERS_MAX)
 		return err_set(err, ERR_LIMIT, "there are more than %d problem matchers", MATCHERS_MAX);
 	ret->all = xcalloc(json_array_size(list), sizeof(ret->all[0]));

@@ -14,6 +14,12 @@ char *matchers_owners(const json_t *document);
 void matchers_remove(struct matchers *m, const char *owner);
 bool matchers_any(const struct matchers *m);
 
+enum { MATCHER_STREAMS = 2 }; /* of a process: its output, and its errors */
+/* The next lines are of that one: what several lines make up is looked for in each by itself. */
+void matchers_follow(struct matchers *m, size_t stream);
+/* A process begins: nothing is kept of the lines before it. */
+void matchers_forget(struct matchers *m);
+
 enum matcher_field {
 	MATCHER_FROM_PATH,
 	MATCHER_FILE,

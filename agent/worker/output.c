@@ -185,9 +185,12 @@ static void do_echo(struct job *j, struct record *r, const struct command *c, co
 		r->echo = true;
 	else if (len == 3 && strncasecmp(p, "off", 3) == 0)
 		r->echo = false;
-	else
-		command_failed(j, r, line, c->name, true,
-		               "Invalid echo command value. Possible values can be: 'on', 'off'.");
+	else {
+		_cleanup_free_ char *why = xasprintf(
+			"Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: '%s'.",
+			c->data);
+		command_failed(j, r, line, c->name, true, why);
+	}
 }
 
 static void do_matcher(struct job *j, struct record *r, const struct command *c, const char *line)
@@ -242,6 +245,8 @@ static bool is_echoed(enum command_kind kind)
 	case COMMAND_ADD_MATCHER:
 	case COMMAND_REMOVE_MATCHER:
 	case COMMAND_ECHO:
+	case COMMAND_GROUP:
+	case COMMAND_ENDGROUP:
 		return true;
 	default:
 		return false;

@@ -115,11 +115,18 @@ static bool tell(struct job *j, struct record *r, const struct matcher_result *f
 	return true;
 }
 
+void problems_begin(struct job *j, struct record *r)
+{
+	r->stream = 0;
+	matchers_forget(j->matchers);
+}
+
 bool problems_take(struct job *j, struct record *r, const char *line, size_t len)
 {
 	bool taken = false;
 	if (!matchers_any(j->matchers) || len > SEEN_MAX)
 		return false;
+	matchers_follow(j->matchers, r->stream);
 	for (size_t at = 0; !taken;) {
 		struct matcher_result found = {{NULL}};
 		_cleanup_free_ char *given_up = NULL;

@@ -87,6 +87,7 @@ static void drain(struct running *run, int *fd, struct lines *lines)
 	char buf[READ_CHUNK];
 	struct line_taker to = taker(run);
 	ssize_t n = read(*fd, buf, sizeof(buf));
+	run->record->stream = lines == &run->errors;
 	if (n > 0)
 		lines_feed(lines, buf, (size_t)n, &to);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -247,7 +248,9 @@ static void drive(struct running *run)
 		heed_clock(run);
 	}
 	struct line_taker to = taker(run);
+	run->record->stream = 1;
 	lines_end(&run->errors, &to);
+	run->record->stream = 0;
 	lines_end(&run->out, &to);
 }
 
@@ -311,6 +314,8 @@ int process_run(struct job *j, struct record *r, const struct process *p, enum p
 	set_oom_score(j, run.proc.pid);
 	lines_init(&run.out, JOB_LINE_MAX, j->mask);
 	lines_init(&run.errors, JOB_LINE_MAX, j->mask);
+	if (!p->plain)
+		problems_begin(j, r);
 	if (p->timeout_ms > 0)
 		run.timeout_at = clock_mono_ms() + p->timeout_ms;
 	feed(&run);

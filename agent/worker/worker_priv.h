@@ -109,6 +109,7 @@ struct record {
 	/* command handling, while the step runs */
 	bool echo;
 	char *stopped; /* token */
+	size_t stream; /* of its process that the line is from: 0, errors 1 */
 	json_t *env;   /* the step's `env` context */
 };
 
@@ -287,6 +288,8 @@ void telemetry_begin(struct job *j);
 json_t *telemetry_end(struct job *j); /* all of it; what was not answered is given up. The caller's */
 
 /* ---- problems.c ---- */
+/* A process of the step begins, of which problems_take then gets the lines of r->stream. */
+void problems_begin(struct job *j, struct record *r);
 /* True if a problem matcher finds an issue in the line, which is then told. */
 bool problems_take(struct job *j, struct record *r, const char *line, size_t len);
 /* add-matcher, remove-matcher. owner NULL: not given. */

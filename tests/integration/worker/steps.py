@@ -282,7 +282,7 @@ class Steps(unittest.TestCase):
                 echo "other/a.c:8:1: warning: of another repository"
                 echo "an ordinary line"
             - {{name: removes, run: "echo '::remove-matcher owner=CC::'; echo 'src/a.c:1:1: error: not any more'"}}
-            - {{name: bad, if: always(), run: "echo '{{}}' > bad.json; echo '::add-matcher::bad.json'"}}
+            - {{name: bad, if: always(), run: "echo '{{\\"problemMatcher\\": 5}}' > bad.json; echo '::add-matcher::bad.json'"}}
         ''')
         self.assertEqual([run.conclusions()[n] for n in ("adds", "finds", "removes", "bad")], ["success", "success", "success", "failure"])
         found = [(a["level"], a["message"], a.get("path"), a["startLine"], a.get("startColumn")) for a in run.annotations("finds")]
@@ -292,7 +292,22 @@ class Steps(unittest.TestCase):
         self.assertIn("##[error]src/a.c:12:3: error: wrong ***", run.lines("finds"))
         self.assertIn("an ordinary line", run.lines("finds"))
         self.assertEqual(run.annotations("removes"), [])
-        self.assertIn("there is no list 'problemMatcher'", run.messages("bad")[1][1])
+        self.assertIn("'problemMatcher' is no list", run.messages("bad")[1][1])
+
+    def test_what_a_step_began_to_match_ends_with_it_and_errors_do_not_interrupt_the_output(self):
+        matcher = json.dumps({"problemMatcher": [{"owner": "two", "pattern": [
+            {"regexp": "^in (.*)$", "file": 1}, {"regexp": r"^  (\d+) (.*)$", "line": 1, "message": 2, "loop": True}]}]})
+        run = self.house.run(f'''
+            - {{name: adds, env: {{MATCHER: {json.dumps(matcher)}}}, run: 'printf %s "$MATCHER" > two.json; echo "::add-matcher::two.json"; echo "in a.c"'}}
+            - {{name: next, run: "echo '  1 not this one'"}}
+            - {{name: both, run: "echo 'in b.c'; echo beside >&2; echo '  2 this one'"}}
+            - {{name: ends, run: "echo '::remove-matcher owner=two::'; echo '::warning::'"}}
+            - {{name: echoes, if: always(), run: "echo '::echo::on'; echo '::group::g'; echo '::endgroup::'; echo '::echo::on x'"}}
+        ''')
+        self.assertEqual([(a["message"], a["startLine"]) for n in ("adds", "next", "both") for a in run.annotations(n)], [("this one", 2)])
+        self.assertEqual((run.lines("ends")[-1], run.annotations("ends")), ("##[endgroup]", []))
+        self.assertEqual(run.lines("echoes")[4:9], ["::group::g", "##[group]g", "::endgroup::", "##[endgroup]", "::echo::on x"])
+        self.assertIn("Invalid echo command value. Possible values can be: 'on', 'off'. Current value is: 'on x'.", run.log("echoes"))
 
     def test_secrets_never_show(self):
         run = self.house.run('''

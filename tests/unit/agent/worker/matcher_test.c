@@ -62,7 +62,7 @@ static void assert_finds(const char *text, const char *lines, const char *expect
 static void a_file_that_makes_no_sense_is_refused_with_the_reason(void **state)
 {
 	(void)state;
-	assert_refused("{}", "problemMatcher");
+	assert_refused("{\"problemMatcher\": {}}", "problemMatcher");
 	assert_refused("{\"problemMatcher\": [{\"pattern\": []}]}", "owner");
 	assert_refused(ONE("", ""), "there is no pattern");
 	assert_refused(ONE("", "{\"message\": 1}"), "no 'regexp'");
@@ -137,6 +137,41 @@ static void the_newest_matcher_of_an_owner_counts_and_a_result_ends_what_others_
 	matchers_free(m);
 }
 
+static void output_and_errors_are_followed_each_by_itself_and_not_beyond_their_process(void **state)
+{
+	(void)state;
+	struct matchers *m = NULL;
+	assert_int_equal(
+		add(&m,
+	            ONE("", "{\"regexp\": \"^file (.*)\", \"file\": 1}, {\"regexp\": \"^ (.*)\", \"message\": 1, "
+	                    "\"loop\": true}"),
+	            NULL),
+		0);
+	_cleanup_free_ char *none = found_in(m, "file a\n");
+	matchers_follow(m, 1);
+	_cleanup_free_ char *errors = found_in(m, " beside\nfile b\n in b\nnoise\n");
+	matchers_follow(m, 0);
+	_cleanup_free_ char *output = found_in(m, " in a\n");
+	assert_string_equal(none, "");
+	assert_string_equal(errors, "b:-:-:in b|");
+	assert_string_equal(output, "a:-:-:in a|");
+	matchers_forget(m);
+	_cleanup_free_ char *later = found_in(m, " of the next\n");
+	assert_string_equal(later, "");
+	matchers_free(m);
+}
+
+static void a_file_without_matchers_adds_none(void **state)
+{
+	(void)state;
+	struct matchers *m = NULL;
+	assert_int_equal(add(&m, "{}", NULL), 0);
+	assert_false(matchers_any(m));
+	assert_int_equal(add(&m, "{\"problemMatcher\": null}", NULL), 0);
+	assert_false(matchers_any(m));
+	matchers_free(m);
+}
+
 static void a_pattern_that_never_ends_is_removed_after_three_lines(void **state)
 {
 	(void)state;
@@ -163,6 +198,8 @@ int main(void)
 		cmocka_unit_test(several_patterns_find_what_stands_in_several_lines),
 		cmocka_unit_test(a_loop_keeps_what_was_found_before_it),
 		cmocka_unit_test(the_newest_matcher_of_an_owner_counts_and_a_result_ends_what_others_began),
+		cmocka_unit_test(output_and_errors_are_followed_each_by_itself_and_not_beyond_their_process),
+		cmocka_unit_test(a_file_without_matchers_adds_none),
 		cmocka_unit_test(a_pattern_that_never_ends_is_removed_after_three_lines),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
