@@ -5,6 +5,12 @@
 
 #include <string.h>
 
+/* A strategy that is an expression need not have each member. */
+static bool is_given(const struct forge_job *job, const json_t *value)
+{
+	return value != NULL && !(job->def->strategy_is_expression && json_is_null(value));
+}
+
 static int eval_settings(struct forge *f, const struct forge_job *job, size_t total, bool *ret_fail_fast,
                          int64_t *ret_parallel, struct err *err)
 {
@@ -16,12 +22,13 @@ static int eval_settings(struct forge *f, const struct forge_job *job, size_t to
 		r = eval_template(f, job->run, job, job->def->max_parallel, &parallel, err);
 	if (r < 0)
 		return err_wrap(err, r, "strategy");
-	if (fail_fast != NULL && !json_is_boolean(fail_fast))
+	if (is_given(job, fail_fast) && !json_is_boolean(fail_fast))
 		return err_set(err, ERR_INVALID, "strategy: 'fail-fast' must be true or false");
-	if (parallel != NULL && (!json_is_number(parallel) || json_number_value(parallel) < 1))
+	if (is_given(job, parallel) && (!json_is_number(parallel) || json_number_value(parallel) < 1))
 		return err_set(err, ERR_INVALID, "strategy: 'max-parallel' must be a number greater than 0");
 	*ret_fail_fast = !json_is_false(fail_fast);
-	*ret_parallel = parallel != NULL ? (int64_t)MIN(json_number_value(parallel), MATRIX_MAX) : (int64_t)total;
+	*ret_parallel =
+		is_given(job, parallel) ? (int64_t)MIN(json_number_value(parallel), MATRIX_MAX) : (int64_t)total;
 	return 0;
 }
 
@@ -52,6 +59,8 @@ int forge_job_expand(struct forge *f, struct forge_job *job, size_t *ret_legs, s
 	if (job->def->matrix == NULL || job->matrix != NULL)
 		return 0;
 	int r = eval_tree(f, job->run, job, job->def->matrix, &matrix, err);
+	if (r >= 0 && job->def->strategy_is_expression && json_is_null(matrix))
+		return 0;
 	if (r >= 0)
 		r = matrix_expand(matrix, &legs, err);
 	if (r < 0)

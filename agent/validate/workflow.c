@@ -309,7 +309,7 @@ static json_t *matrix_keys(const json_t *job)
 	json_t *keys = json_object();
 	const char *name, *inner;
 	size_t i;
-	if (matrix != NULL && !json_is_object(matrix))
+	if (json_is_string(strategy) || (matrix != NULL && !json_is_object(matrix)))
 		goto unknown;
 	json_object_foreach(matrix, name, value)
 	{

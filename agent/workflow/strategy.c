@@ -39,6 +39,32 @@ static void check_matrix(struct reader *r, const json_t *matrix)
 	reader_leave(r, mark);
 }
 
+/* A member of what the expression gives. */
+static json_t *member_of(const json_t *whole, const char *name)
+{
+	json_t *token = json_deep_copy(whole);
+	json_object_set_new(token, "expr", json_stringf("(%s).%s", json_get_string(whole, "expr"), name));
+	return token;
+}
+
+static void read_whole(struct reader *r, struct workflow_job *job, const json_t *object)
+{
+	_cleanup_json_ json_t *whole = reader_token(r, object, "strategy");
+	if (json_get_string(whole, "expr") == NULL)
+		return; /* it cannot be read, which is told */
+	job->strategy_is_expression = true;
+	job->matrix = member_of(whole, "matrix");
+	job->fail_fast = member_of(whole, "fail-fast");
+	job->max_parallel = member_of(whole, "max-parallel");
+}
+
+/* `${{ … }}` and nothing else. */
+static bool is_one_expression(const json_t *value)
+{
+	const char *text = json_string_value(value);
+	return text != NULL && str_starts(text, "${{") && str_ends(text, "}}") && strstr(text + 3, "${{") == NULL;
+}
+
 void reader_strategy(struct reader *r, struct workflow_job *job, const json_t *object)
 {
 	static const char *const in_strategy[] = {"github", "needs", "vars", "inputs", NULL};
@@ -46,8 +72,12 @@ void reader_strategy(struct reader *r, struct workflow_job *job, const json_t *o
 	json_t *strategy = json_object_get(object, "strategy");
 	if (strategy == NULL || json_is_null(strategy))
 		return;
-	size_t mark = reader_enter(r, "strategy");
 	reader_allow(r, in_strategy, 0);
+	if (is_one_expression(strategy)) {
+		read_whole(r, job, object);
+		return;
+	}
+	size_t mark = reader_enter(r, "strategy");
 	if (!json_is_object(strategy)) {
 		reader_fault(r, "'strategy' must be a map");
 	} else {

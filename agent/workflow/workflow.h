@@ -34,6 +34,7 @@ struct workflow_job {
 	char *condition; /* as for steps */
 	json_t *env, *defaults, *outputs, *timeout_minutes, *continue_on_error, *container, *services;
 	json_t *matrix, *fail_fast, *max_parallel; /* tokens of `strategy`; NULL: not given */
+	bool strategy_is_expression;               /* they are members of its value, each of which may be missing */
 	json_t *environment_name, *environment_url;
 	json_t *permissions;                            /* plain JSON as written; NULL: those of the workflow */
 	json_t *concurrency_group, *concurrency_cancel; /* tokens; NULL: none, false */

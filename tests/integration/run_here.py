@@ -366,6 +366,19 @@ jobs:
         self.assertRegex(out, r"(?s)a    of a step\n.*a ok Complete job \(.*a !  Warning: Skip output 'o' since it may contain secret\.\n")
         self.assertNotIn("Evaluate and set job outputs", out)
 
+    def test_a_whole_strategy_comes_from_an_expression(self):
+        tree = self.tree("""on: push
+jobs:
+  list: {runs-on: x, outputs: {s: '${{ steps.s.outputs.s }}'}, steps: [{id: s, run: 'echo ''s={"fail-fast": false, "matrix": {"n": [1, 2]}}'' >> "$GITHUB_OUTPUT"'}]}
+  each: {needs: list, strategy: "${{ fromJSON(needs.list.outputs.s) }}", name: "leg ${{ matrix.n }}", runs-on: x, steps: [{run: 'echo "of ${{ strategy.job-total }}"; exit ${{ matrix.n }}'}]}
+  alone: {strategy: "${{ fromJSON('{\\"max-parallel\\": 3}') }}", runs-on: x, steps: [{run: 'echo "by itself"'}]}
+  none: {strategy: "${{ fromJSON('{\\"matrix\\": {\\"n\\": []}}') }}", runs-on: x, steps: [{run: 'true'}]}
+""")
+        code, out, err = tree.run()
+        self.assertEqual((code, err), (1, ""))
+        for line in ("leg 1    of 2", "leg 2    of 2", "leg 1 !! failed", "leg 2 !! failed", "alone    by itself", "none .*Matrix vector 'n' does not contain any values"):
+            self.assertRegex(out, "(?m)^" + line.replace("    ", " +").replace(" !!", " +!!"), out)
+
     def on_a_terminal(self, tree, columns=80, seen=None, then=None, **env):
         """then: what is done once `seen` was written."""
         pid, terminal = pty.fork()
