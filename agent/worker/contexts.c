@@ -1,6 +1,7 @@
 /* contexts: what expressions of the job see, and where its directories lie, before anything is logged. */
 #include "agent/worker/worker_priv.h"
 
+#include "agent/service/urls.h"
 #include "agent/service/wire.h"
 #include "agent/template/context_data.h"
 #include "agent/worker/message.h"
@@ -58,6 +59,22 @@ static void set_if_absent(json_t *context, const char *name, const char *text)
 {
 	if (text != NULL && expr_member(context, name, strlen(name)) == NULL)
 		json_object_set_new(context, name, json_string(text));
+}
+
+/* A message that names no server: the registration's, with the addresses that an Enterprise Server has below its own. */
+static void set_server(struct job *j)
+{
+	const char *own = job_setting(j, "server_url"),
+		   *sent = json_string_value(expr_member(j->github, "server_url", strlen("server_url")));
+	if (own[0] == '\0' || (sent != NULL && sent[0] != '\0'))
+		return;
+	_cleanup_(github_url_done) struct github_url url = {.url = NULL};
+	bool hosted = github_url_parse(job_setting(j, "url"), &url, NULL) < 0 || url.hosted;
+	json_object_set_new(j->github, "server_url", json_string(own));
+	if (hosted)
+		return;
+	json_object_set_new(j->github, "api_url", json_sprintf("%s/api/v3", own));
+	json_object_set_new(j->github, "graphql_url", json_sprintf("%s/api/graphql", own));
 }
 
 static int make_paths(struct job *j, struct err *err)
@@ -160,8 +177,7 @@ int job_prepare(struct job *j, struct err *err)
 	j->tracking_id = tracking[0] != '\0' ? xstrdup(tracking) : xasprintf("github_%s", id);
 	set_if_absent(j->github, "token", job_variable(j, "system.github.token"));
 	set_if_absent(j->github, "job", job_variable(j, "system.github.job"));
-	set_if_absent(j->github, "server_url",
-	              job_setting(j, "server_url")[0] != '\0' ? job_setting(j, "server_url") : NULL);
+	set_server(j);
 	json_object_set_new(j->github, "workspace", json_string(j->workspace));
 	json_object_set_new(j->github, "event_path", json_string(j->event_path));
 	if (message_flag(j->message, "DistributedTask.UseContainerPathForTemplate", false))

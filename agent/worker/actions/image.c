@@ -20,7 +20,7 @@ static int prepare(struct job *j, const struct action_place *place, void **ret_m
 	(void)j;
 	if (image == NULL || image[0] == '\0')
 		return err_set(err, ERR_PROTOCOL, "a step names no image");
-	*ret_shown = xasprintf("docker://%s", image);
+	*ret_shown = xstrdup(image); /* the step's name has no "docker://", its header has */
 	*ret_memory = xstrdup(image);
 	return 0;
 }

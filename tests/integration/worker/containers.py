@@ -76,7 +76,9 @@ class Containers(unittest.TestCase):
         run = self.house.run(textwrap.dedent('''
             - {name: runs, uses: "docker://local/base:1", with: {entryPoint: /bin/sh, args: "-c \\"echo inside; exit 3\\""}, continue-on-error: true}
             - {name: none, uses: "docker://-v", continue-on-error: true}
+            - {uses: "docker://local/base:1", with: {entryPoint: /bin/true}}
         '''), env=self.env, timeout=120)
+        self.assertIn("##[group]Run docker://local/base:1", run.lines("Run local/base:1"))
         self.assertIn("inside", run.lines("runs"))
         self.assertIn("The image cannot be pulled; the one of this machine is used", run.lines("runs"))
         self.assertEqual(run.conclusion, "success", run.shown)

@@ -508,6 +508,14 @@ class Steps(unittest.TestCase):
         ''', change=lambda message: os.makedirs(os.path.join(self.house.work, "demo/demo/18"), exist_ok=True))
         self.assertEqual(run.lines("asks")[-1], os.path.join(self.house.work, "demo/demo/18"))
 
+    def test_a_message_that_names_no_server_is_of_the_registration_s(self):
+        def forget(message):
+            github = message["contextData"]["github"]
+            github["d"] = [pair for pair in github["d"] if not pair["k"].endswith("_url")]
+        run = self.house.run("- {name: asks, run: 'echo $GITHUB_SERVER_URL $GITHUB_API_URL $GITHUB_GRAPHQL_URL'}", change=forget)
+        own = self.house.forge.url
+        self.assertEqual(run.lines("asks")[-1], f"{own} {own}/api/v3 {own}/api/graphql")
+
     def test_proxies_are_told_and_known_in_both_spellings(self):
         run = self.house.run("- {name: asks, run: env | grep -i '_proxy=' | sort}",
                              env={"HTTPS_PROXY": "user:hidden-word@192.0.2.1:3128", "no_proxy": "127.0.0.1,localhost,a.example"},
