@@ -129,7 +129,9 @@ static void read_job(struct reader *r, struct workflow_job *job, const char *id,
 		reader_fault(r, "a job must be a map");
 		return;
 	}
+	static const char *const not_empty[] = {"env", "outputs", "services", "strategy", "defaults"};
 	reader_known_keys(r, value, "a job", job_keys, ARRAY_SIZE(job_keys));
+	reader_refuse_empty(r, value, not_empty, ARRAY_SIZE(not_empty));
 	reader_refuse(r, value, "snapshot", "custom images exist only on hosted runners");
 	free(job->condition);
 	reader_allow(r, in_job_if, EXPR_WITH_STATUS);

@@ -40,7 +40,9 @@ static void read_root(struct reader *r, struct workflow *w, const json_t *root)
 		reader_fault(r, "a workflow must be a map with 'on' and 'jobs'");
 		return;
 	}
+	static const char *const not_empty[] = {"env", "defaults"};
 	reader_known_keys(r, root, "a workflow", workflow_keys, ARRAY_SIZE(workflow_keys));
+	reader_refuse_empty(r, root, not_empty, ARRAY_SIZE(not_empty));
 	w->name = reader_string(r, root, "name", false);
 	_cleanup_free_ char *description = reader_string(r, root, "description", false);
 	reader_allow(r, in_workflow, 0);

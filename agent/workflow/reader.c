@@ -67,6 +67,17 @@ void reader_known_keys(struct reader *r, const json_t *object, const char *what,
 	faults_check_keys(r->source.faults, r->source.doc, &r->at, object, what, names, count);
 }
 
+void reader_refuse_empty(struct reader *r, const json_t *object, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!json_is_null(json_object_get(object, names[i])))
+			continue;
+		size_t mark = reader_enter(r, names[i]);
+		reader_fault(r, "'%s' is empty: leave it out, or say what is in it", names[i]);
+		reader_leave(r, mark);
+	}
+}
+
 size_t reader_enter(struct reader *r, const char *key)
 {
 	size_t mark = r->at.len;

@@ -128,7 +128,9 @@ static void check_keys(struct reader *r, const struct step_kind *kind, const jso
 {
 	const char *key;
 	json_t *value;
+	static const char *const not_empty[] = {"env", "with", "shell"};
 	reader_known_keys(r, step, "a step", step_keys, ARRAY_SIZE(step_keys));
+	reader_refuse_empty(r, step, not_empty, ARRAY_SIZE(not_empty));
 	json_object_foreach((json_t *)(uintptr_t)step, key, value)
 	{
 		if (kind == NULL || !is_step_key(key) || is_known_to(kind, key))

@@ -20,6 +20,8 @@ void reader_fault_key(struct reader *r, const char *fmt, ...) _printf_(2, 3);
 void reader_forbid(struct reader *r, const json_t *object, const char *key, const char *belongs);
 void reader_known_keys(struct reader *r, const json_t *object, const char *what, const char *const *names,
                        size_t count);
+/* Members that may be missing, but not null, as they are where all below them is a comment. */
+void reader_refuse_empty(struct reader *r, const json_t *object, const char *const *names, size_t count);
 /* Goes down one key; give the result to reader_leave. */
 size_t reader_enter(struct reader *r, const char *key);
 size_t reader_enter_index(struct reader *r, size_t index);
