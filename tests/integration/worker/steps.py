@@ -517,8 +517,9 @@ class Steps(unittest.TestCase):
         self.assertEqual(run.lines("asks")[-1], f"{own} {own}/api/v3 {own}/api/graphql")
 
     def test_proxies_are_told_and_known_in_both_spellings(self):
-        run = self.house.run("- {name: asks, run: env | grep -i '_proxy=' | sort}",
-                             env={"HTTPS_PROXY": "user:hidden-word@192.0.2.1:3128", "no_proxy": "127.0.0.1,localhost,a.example"},
+        run = self.house.run("- {name: asks, run: env | grep -i '_proxy=.' | LC_ALL=C sort}",
+                             env={"HTTPS_PROXY": "user:hidden-word@192.0.2.1:3128", "no_proxy": "127.0.0.1,localhost,a.example",
+                                  "https_proxy": "", "http_proxy": "", "HTTP_PROXY": "", "all_proxy": "", "ALL_PROXY": ""},
                              change=lambda message: message["variables"].update(actions_cache_mode={"value": "read"}))
         self.assertEqual(run.conclusion, "success", run.shown)
         url = "http://user:***@192.0.2.1:3128"
