@@ -76,15 +76,15 @@ class GoesBackAlone(Case):
             seen[name] = (mode, os.readlink(path) if os.path.islink(path) else self.t.read(name) if os.path.isfile(path) else None)
         return seen
 
-    def start(self, *words):
+    def start(self, *words, **more):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "INPUT_", "RUNNER_", "DAVIT_"))}
-        davit = subprocess.Popen([DAVIT, *words], cwd=self.t.src, env={**env, "DAVIT_STATE": self.t.state, "KEY": "rather-secret"},
+        davit = subprocess.Popen([DAVIT, *words], cwd=self.t.src, env={**env, "DAVIT_STATE": self.t.state, "KEY": "rather-secret", **more},
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         self.addCleanup(lambda: (davit.poll() is None and os.killpg(davit.pid, signal.SIGKILL), davit.wait(), davit.stdout.close()))
         return davit
 
-    def begun(self):
-        davit = self.start("deploy", "deploy.yml", "--secret", "KEY")
+    def begun(self, **more):
+        davit = self.start("deploy", "deploy.yml", "--secret", "KEY", **more)
         until(lambda: os.path.exists(self.t.path("begun")) or davit.poll() is not None, "the deployment's last step")
         self.assertIsNone(davit.poll(), davit.stdout.read() if davit.poll() is not None else "")
         return davit
@@ -211,6 +211,16 @@ class GoesBackFromFarAway(GoesBackAlone):
         if self.server is None:
             self.server = self.enterContext(Sshd())
         return self.server.target()
+
+    def test_a_runner_that_slept_is_told_so_where_an_answer_takes_longer_than_a_renewal_may(self):
+        self.lay()
+        davit = self.begun(DAVIT_TEST_TICK_MS="20")
+        os.killpg(davit.pid, signal.SIGSTOP)
+        self.gone_back()
+        os.killpg(davit.pid, signal.SIGCONT)
+        said = davit.communicate(timeout=120)[0].decode()
+        self.assertIn("'web' went back by itself at ", said)
+        self.recovered()
 
     # Where the target is does not matter to these.
     test_nothing_secret_lies_in_what_a_target_keeps_for_itself = None
