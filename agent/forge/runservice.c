@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { CROSSING_MS = 5000 };
+
 static void run_error(struct req *r, int status, const char *fmt, ...) _printf_(3, 4);
 static void run_error(struct req *r, int status, const char *fmt, ...)
 {
@@ -89,8 +91,9 @@ static void acquire_job(struct req *r)
 	req_reply_json(r, 200, json_incref(job->message));
 }
 
-/* The job of the token, if planId and jobId of the body are its; else answered. */
-static struct forge_job *need_job(struct req *r, const json_t *body)
+/* The job of the token, if planId and jobId of the body are its; else answered. crosses: a request that another process sends may meet its
+ * completion on the way. */
+static struct forge_job *need_job(struct req *r, const json_t *body, bool crosses)
 {
 	struct forge_token *t = token_need(r, TOKEN_JOB);
 	if (!t)
@@ -103,7 +106,8 @@ static struct forge_job *need_job(struct req *r, const json_t *body)
 		return NULL;
 	}
 	if (job->state == JOB_COMPLETED) {
-		if (!job->lost && !job->cancelled && !job->answer_lost)
+		bool crossed = crosses && clock_wall_ms() - job->completed_ms < CROSSING_MS;
+		if (!job->lost && !job->cancelled && !job->answer_lost && !crossed)
 			req_complain(r, "the job was completed before");
 		run_error(r, 404, "job not found");
 		return NULL;
@@ -122,7 +126,7 @@ static void renew_job(struct req *r)
 		run_error(r, 400, "the request is not valid");
 		return;
 	}
-	struct forge_job *job = need_job(r, body);
+	struct forge_job *job = need_job(r, body, true);
 	if (!job)
 		return;
 	job->renewed = true;
@@ -336,7 +340,7 @@ static void complete_job(struct req *r)
 		run_error(r, 400, "the request is not valid");
 		return;
 	}
-	struct forge_job *job = need_job(r, body);
+	struct forge_job *job = need_job(r, body, false);
 	if (!job)
 		return;
 	_cleanup_free_ char *owner = xasprintf("U_%lld", (long long)job->run->repo->id);

@@ -22,6 +22,7 @@ enum {
 	LET_GO_TRIES = 5,
 	AFTER_RENEWAL_MS = 20,
 	BESIDE_END_MS = 1000,
+	CROSSED_MS = 1000,
 	RESULT_CANCELED = 3,
 };
 
@@ -364,6 +365,17 @@ static void renew_with_new_token(struct lease *j)
 	renewal_failed(j, &none, &err);
 }
 
+/* Its worker may have completed it while the renewal was on its way: then it ends now, and nobody asks again. */
+static void job_unknown(struct lease *j)
+{
+	if (j->phase != LEASE_RUNNING || j->unknown) {
+		lease_lost(j, "the service does not know the job any more");
+		return;
+	}
+	j->unknown = true;
+	j->renew_due_ms = clock_mono_ms() + CROSSED_MS;
+}
+
 static void renew_done(void *context, int result, struct http_response *response, const struct err *failure)
 {
 	struct lease *j = context;
@@ -377,7 +389,7 @@ static void renew_done(void *context, int result, struct http_response *response
 		int64_t theirs = http_date_ms(response);
 		j->locked_until_ms = clock_mono_ms() + until_ms - (theirs >= 0 ? theirs : clock_wall_ms());
 		j->renew_failures = 0;
-		j->renewed_token = false;
+		j->renewed_token = j->unknown = false;
 		j->renew_due_ms = clock_mono_ms() + registration_pace(RENEW_MS);
 		if (j->phase == LEASE_RENEW) {
 			if (j->endpoint != NULL)
@@ -387,7 +399,7 @@ static void renew_done(void *context, int result, struct http_response *response
 		return;
 	}
 	if (result >= 0 && j->run.type->is_gone(response))
-		lease_lost(j, "the service does not know the job any more");
+		job_unknown(j);
 	else if (result >= 0 && response->status == 401 && j->run.type->renewed_by_runner && !j->renewed_token)
 		renew_with_new_token(j);
 	else

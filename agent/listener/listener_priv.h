@@ -157,6 +157,7 @@ struct lease {
 	int64_t locked_until_ms; /* monotonic: somebody may set the clock meanwhile; 0: no lease yet */
 	int64_t renew_due_ms;    /* 0: none */
 	int renew_failures;
+	bool unknown;          /* the service did not know the job at the last renewal */
 	char *user;            /* the worker's; NULL: ours */
 	int64_t began_wall_ms; /* its worker had it; 0: not yet */
 	char *progress;        /* where its worker says which step it is at; NULL: not known */

@@ -397,6 +397,23 @@ def test_renewals_go_on_while_a_job_runs():
         agent.stop()
 
 
+def test_a_job_that_the_service_does_not_know_once_is_asked_for_again():
+    """A renewal may cross with the completion, which another process sends: that is no lost lease."""
+    with Case() as c:
+        agent = started(c)
+        sha = c.forge.push(SLOW)
+        c.forge.begun(sha)
+        agent.says("Running job")
+        before = len(c.forge.seen("renewjob"))
+        c.forge.fault("renewjob", times=1, status=404,
+                      body='{"source":"actions-run-service","statusCode":404,"errorMessage":"no such job"}')
+        until("five renewals more", lambda: len(c.forge.seen("renewjob")) >= before + 5)
+        assert "is lost" not in agent.text()
+        c.forge.cancel("acme/widgets", c.forge.run_of(sha)["id"])
+        assert conclusions(c.forge.ended(sha)) == ["cancelled"]
+        assert agent.stop() == 0
+
+
 def test_sigint_fails_the_running_job_and_ends_with_0():
     with Case() as c:
         agent = started(c)
