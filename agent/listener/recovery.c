@@ -153,14 +153,13 @@ static bool is_of(const char *its_user, const char *user)
 	return user == NULL ? its_user == NULL : its_user != NULL && strcmp(user, its_user) == 0;
 }
 
-/* Its own recovery, which finds nothing left, tells it. */
+/* Its own recovery, which finds nothing left, tells it. Jobs of one run have one commit: which of them tells which is the same. */
 static void give_to_its_job(struct recovery *r, json_t *decided, const json_t *deployment)
 {
 	for (struct lease *j = r->listener->jobs; j != NULL; j = j->next) {
-		if (j == r->job || !is_of(j->user, r->user) || json_get_string(deployment, "run_url") == NULL ||
-		    !is_of_job(j->report, deployment))
+		if (j == r->job || j->decided != NULL || !is_of(j->user, r->user) ||
+		    json_get_string(deployment, "run_url") == NULL || !is_of_job(j->report, deployment))
 			continue;
-		json_decref(j->decided);
 		j->decided = json_incref(decided);
 		return;
 	}
@@ -180,8 +179,7 @@ static int take_own(struct recovery *r, int status)
 	json_array_foreach(json_get_array(answer, "decided"), i, one)
 	{
 		const json_t *deployment = json_get_object(json_get_object(one, "report"), "deployment");
-		if (is_of_job(ours, deployment)) {
-			json_decref(r->decided);
+		if (r->decided == NULL && is_of_job(ours, deployment)) {
 			r->decided = json_incref(one);
 			continue;
 		}

@@ -3,7 +3,6 @@
 #include "base/core/clock.h"
 #include "base/data/json.h"
 #include "base/git/lfs_batch.h"
-#include "base/git/module_url.h"
 #include "base/git/ssh.h"
 #include "base/net/net.h"
 

@@ -380,14 +380,15 @@ static int recover_listed(const struct engine_recover_options *r, const struct e
 		struct err why = ERR_INIT;
 		struct engine_result its = {0};
 		int one = engine_recover_one(json_array_get(list, i), o, r->deployment, &its, &why);
-		add_decided(ret, &its);
 		/* One that lives is none of our business when nobody named it; one whose lock another machine has needs a person. */
 		if (one == 5 && why.code != ERR_FENCED) {
 			char line[ERR_FRAME_SIZE];
 			if (o->report)
 				o->report(o->report_context, "info", err_line(&why, line, sizeof(line)));
+			engine_result_done(&its);
 			continue;
 		}
+		add_decided(ret, &its);
 		if (one != 0 && err)
 			*err = why;
 		status = worse(status, one);

@@ -222,6 +222,34 @@ def test_jobs_of_two_repositories_that_die_at_once_are_told_on_both_commits():
         assert c.agent.stop() == 0
 
 
+def test_two_jobs_of_one_run_that_die_at_once_are_both_told():
+    """Their deployments name the same run, and one recovery decides both."""
+    with Case() as c:
+        hold, text = c.root / "hold", "on: push\npermissions:\n  contents: write\njobs:\n"
+        hold.write_text("")
+        places = [c.root / name for name in ("one", "two")]
+        for place in places:
+            place.mkdir()
+            job = BETWEEN.format(place=place, base=c.root / f"{place.name}-base", hold=hold, begun=place / "begun").partition("jobs:\n")[2]
+            text += job.replace("  deploy:", f"  {place.name}:\n    environment: {place.name}", 1)
+        for c.agent.name in ("one", "two"):
+            c.agent.configure(c.forge, "acme/widgets")
+        c.agent.start("--slots", "2").listening(2)
+        sha = c.forge.push(text, files={"app/VERSION": "1\n"})
+        for place in places:
+            until("its release is made", (place / "begun").exists)
+        workers = c.agent.workers()
+        c.agent.kill()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        hold.unlink()
+        c.agent.start("--slots", "2").listening(4)
+        assert [job["conclusion"] for job in c.forge.ended(sha)] == ["failure", "failure"]
+        told = until("both comments", lambda: len(c.forge.comments()) == 2 and c.forge.comments())
+        assert len({o["body"] for o in told}) == 2 and all("rolled back" in o["body"] for o in told), told
+        assert c.agent.stop() == 0
+
+
 def test_the_worker_killed_between_two_steps_the_agent_undoes_and_completes_the_job():
     with Deployment(workflow=BETWEEN) as d:
         d.first_release()
