@@ -129,7 +129,9 @@ class BlueGreen(StackCase):
             s.compose({"services": {"web": service()}})
             self.assert_exit(s.up(), 0)
             before, env = s.ids(), {"DOCKER_HOST": self.docker.host}
-            kill = {"run": {"command": ["sh", "-c", "docker ps -q --filter ancestor=local/web:2 | xargs docker kill"], "env": env, "undo": "none"}}
+            # Of this project alone: the other tests have containers of the same image in this engine.
+            of_it = f"--filter label=com.docker.compose.project={s.project} --filter ancestor=local/web:2"
+            kill = {"run": {"command": ["sh", "-c", f"docker ps -q {of_it} | xargs docker kill"], "env": env, "undo": "none"}}
             gate = {"health-gate": {"deadline": "5s", "checks": [{"compose": {"project": s.project, "services": ["web"]}, "env": env, "settle": "200ms"}]}}
             s.compose({"services": {"web": service("2")}})
             result = s.up(kill, gate, strategy="blue-green")
