@@ -47,6 +47,20 @@ class WrittenFiles(Case):
             self.assertEqual((open(conf).read(), acl(conf)), ("new", was))
         self.each(body)
 
+    def test_lines_keep_the_ends_that_the_file_has(self):
+        wanted = {"lines": [{"line": "a"}, {"line": "b=1", "match": "^b"}, {"line": "new"}], "absent": ["gone"]}
+        for before, after in ((b"a\r\nb\r\ngone\r\n", b"a\r\nb=1\r\nnew\r\n"), (b"b\r\na", b"b=1\r\na\r\nnew\r\n"),
+                              (b"a\r\nb\ngone", b"a\r\nb=1\nnew\n"), (b"a\nb", b"a\nb=1\nnew\n"), (b"\r\n", b"\r\na\r\nb=1\r\nnew\r\n")):
+            with self.subTest(before), Trial() as t:
+                path = t.write("conf.ini", before)
+                step = {"apply": {"resources": [{"lines": {"path": path, **wanted}}]}}
+                target = {"local": {}, "base": t.path("base")}
+                self.assert_exit(self.deploy(t, target, step, self.FAILS), 1)
+                self.assertEqual(t.read("conf.ini"), before)
+                self.assert_exit(self.deploy(t, target, step), 0)
+                self.assertEqual(t.read("conf.ini"), after)
+                self.assert_says(self.deploy(t, target, step, options=["--plan"]), "Nothing to change")
+
     def test_a_secret_below_a_default_list_is_as_narrow_as_was_asked(self):
         def body(t, target):
             www = t.path("www")

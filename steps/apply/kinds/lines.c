@@ -55,31 +55,87 @@ static void validate(const struct resource *r, const struct resource_faults *f)
 
 /* ---- the file ---- */
 
-/* Without their ends; *ret_ended: the last one has one, or there is none. */
-static void split(const struct str *text, struct strv *ret, bool *ret_ended)
+/* Its lines without their line feeds. A carriage return before one stays with its line, and is no part of what is looked for: a file of
+ * Windows stays one, and a file of both kinds keeps each line's. */
+struct text {
+	struct strv lines;
+	bool ended;   /* the last line has an end, or there is none */
+	bool returns; /* what is added gets a carriage return, as the last whole line has one */
+};
+
+static void text_done(struct text *t)
 {
-	const char *at = str_peek(text), *end = at + text->len;
-	*ret_ended = text->len == 0 || end[-1] == '\n';
+	strv_done(&t->lines);
+}
+
+static size_t line_len(const char *line)
+{
+	size_t len = strlen(line);
+	return len > 0 && line[len - 1] == '\r' ? len - 1 : len;
+}
+
+static bool is_line(const char *there, const char *line)
+{
+	return line_len(there) == strlen(line) && memcmp(there, line, strlen(line)) == 0;
+}
+
+static bool is_windows(const char *line)
+{
+	return line[line_len(line)] == '\r';
+}
+
+static void split(const struct str *content, struct text *ret)
+{
+	const char *at = str_peek(content), *end = at + content->len;
+	ret->ended = content->len == 0 || end[-1] == '\n';
 	while (at < end) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		size_t len = newline != NULL ? (size_t)(newline - at) : (size_t)(end - at);
-		strv_add_take(ret, xstrndup(at, len));
+		strv_add_take(&ret->lines, xstrndup(at, len));
+		if (newline != NULL)
+			ret->returns = is_windows(ret->lines.items[ret->lines.count - 1]);
 		at += len + 1;
 	}
 }
 
-static void join(const struct strv *lines, bool ended, struct str *out)
+static void join(const struct text *t, struct str *out)
 {
 	str_clear(out);
+	for (size_t i = 0; i < t->lines.count; i++)
+		str_appendf(out, "%s%s", t->lines.items[i], i + 1 < t->lines.count || t->ended ? "\n" : "");
+}
+
+/* With the carriage return that a line of its kind has. */
+static void put(char **item, const char *line, bool returns)
+{
+	char *whole = xasprintf("%s%s", line, returns ? "\r" : "");
+	free(*item);
+	*item = whole;
+}
+
+static void add(struct text *t, const char *line)
+{
+	char *whole = NULL;
+	if (!t->ended && t->returns)
+		put(&t->lines.items[t->lines.count - 1], t->lines.items[t->lines.count - 1], true);
+	put(&whole, line, t->returns);
+	strv_add_take(&t->lines, whole);
+	t->ended = true;
+}
+
+static bool has(const struct strv *lines, const char *line)
+{
 	for (size_t i = 0; i < lines->count; i++)
-		str_appendf(out, "%s%s", lines->items[i], i + 1 < lines->count || ended ? "\n" : "");
+		if (is_line(lines->items[i], line))
+			return true;
+	return false;
 }
 
 static void remove_all(struct strv *lines, const char *line)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < lines->count; i++) {
-		if (strcmp(lines->items[i], line) == 0)
+		if (is_line(lines->items[i], line))
 			free(lines->items[i]);
 		else
 			lines->items[kept++] = lines->items[i];
@@ -94,44 +150,40 @@ static int find(const struct strv *lines, const char *match, size_t *ret, struct
 	int r = pattern_compile(match, strlen(match), &pattern, err);
 	*ret = lines->count;
 	for (size_t i = lines->count; r == 0 && i-- > 0;) {
-		r = pattern_match(pattern, lines->items[i], strlen(lines->items[i]), err);
+		r = pattern_match(pattern, lines->items[i], line_len(lines->items[i]), err);
 		if (r > 0)
 			*ret = i;
 	}
 	return r < 0 ? r : 0;
 }
 
-static int set_line(struct strv *lines, const struct resource_lines_lines *item, bool *ended, struct err *err)
+static int set_line(struct text *t, const struct resource_lines_lines *item, struct err *err)
 {
-	size_t at = lines->count;
-	int r = item->match != NULL ? find(lines, item->match, &at, err) : 0;
+	size_t at = t->lines.count;
+	int r = item->match != NULL ? find(&t->lines, item->match, &at, err) : 0;
 	if (r < 0)
 		return r;
-	if (at < lines->count) {
-		free(lines->items[at]);
-		lines->items[at] = xstrdup(item->line);
-	} else if (!strv_has(lines, item->line)) {
-		strv_add(lines, item->line);
-		*ended = true;
-	}
+	if (at < t->lines.count)
+		put(&t->lines.items[at], item->line, is_windows(t->lines.items[at]));
+	else if (!has(&t->lines, item->line))
+		add(t, item->line);
 	return 0;
 }
 
 static int edit(const struct resource *r, struct str *content, struct err *err)
 {
 	const struct resource_lines *in = r->in;
-	_cleanup_(strv_done) struct strv lines = {0};
-	bool ended;
+	_cleanup_(text_done) struct text text = {0};
 	int e = 0;
 	if (content->len > 0 && memchr(content->data, '\0', content->len) != NULL)
 		return err_set(err, ERR_INVALID, "'%s' is no file of lines: it holds a NUL", r->id);
-	split(content, &lines, &ended);
+	split(content, &text);
 	for (size_t i = 0; i < in->absent.count; i++)
-		remove_all(&lines, in->absent.items[i]);
+		remove_all(&text.lines, in->absent.items[i]);
 	for (size_t i = 0; e == 0 && i < in->lines_count; i++)
-		e = set_line(&lines, &in->lines[i], &ended, err);
+		e = set_line(&text, &in->lines[i], err);
 	if (e == 0)
-		join(&lines, ended, content);
+		join(&text, content);
 	return e;
 }
 
