@@ -33,6 +33,18 @@ static void run(struct fiber *f, void *context)
 		step_end(j, r, RESULT_CANCELED, false);
 }
 
+static size_t free_slot(const struct job *j)
+{
+	bool taken[SLOTS_MAX] = {false};
+	for (size_t i = 0; i < j->background_count; i++)
+		if (j->backgrounds[i]->running)
+			taken[j->backgrounds[i]->slot] = true;
+	size_t slot = 0;
+	while (slot + 1 < SLOTS_MAX && taken[slot])
+		slot++;
+	return slot;
+}
+
 static void begin_next(struct job *j)
 {
 	for (size_t i = 0; i < j->background_count && j->background_running < slots(j); i++) {
@@ -40,6 +52,7 @@ static void begin_next(struct job *j)
 		struct err err = ERR_INIT;
 		if (b->fiber == NULL || b->running || fiber_is_over(b->fiber))
 			continue;
+		b->slot = free_slot(j);
 		b->running = true;
 		j->background_running++;
 		if (background_resume(b, &err) < 0) {

@@ -18,6 +18,7 @@ struct background {
 	struct fiber *fiber;   /* NULL: it did not have to run */
 	struct job_view view;  /* during its turn: that of the main line */
 	bool running;          /* it has one of the slots */
+	size_t slot;           /* which, from 0 */
 	bool merged;           /* the main line knows how it ended */
 	int cancels;           /* of it alone */
 	int queued_at;         /* the job's cancels when it was queued */

@@ -13,13 +13,17 @@ struct matcher_pattern {
 	int groups[MATCHER_FIELDS]; /* of the match; NO_GROUP */
 	bool loop;
 };
+/* What was found behind a pattern that is not the last. */
+struct matcher_state {
+	struct matcher_result found;
+	bool begun; /* there is such a state */
+};
 struct matcher {
 	char *owner, *severity, *from_path;
 	struct matcher_pattern *patterns;
-	struct matcher_result *states;     /* behind each pattern but the last, of the stream that is followed now */
-	bool *begun;                       /* there is such a state */
-	struct matcher_result *all_states; /* of all streams */
-	bool *all_begun;
+	struct matcher_state *states;  /* behind each pattern but the last, of the trail that is followed now */
+	struct matcher_state **trails; /* those of all; NULL: nothing of it was looked at */
+	size_t trail_count, trail_cap;
 	size_t count;
 	int timeouts;
 };
@@ -27,6 +31,7 @@ struct matcher {
 struct matchers {
 	struct matcher *all;
 	size_t count, cap;
+	size_t trail; /* the lines that are looked at now are of it */
 };
 
 /* ---- life ---- */
@@ -37,49 +42,58 @@ void matcher_result_done(struct matcher_result *r)
 		free(TAKE(r->fields[i]));
 }
 
+static void forget_state(struct matcher *m, size_t index)
+{
+	matcher_result_done(&m->states[index].found);
+	m->states[index].begun = false;
+}
+
 static void reset(struct matcher *m)
 {
-	for (size_t i = 0; i + 1 < m->count; i++) {
-		matcher_result_done(&m->states[i]);
-		m->begun[i] = false;
-	}
+	for (size_t i = 0; i + 1 < m->count; i++)
+		forget_state(m, i);
 }
 
-static void follow(struct matcher *m, size_t stream)
+static void follow(struct matcher *m, size_t trail)
 {
-	m->states = &m->all_states[stream * m->count];
-	m->begun = &m->all_begun[stream * m->count];
+	m->trails = xgrow(m->trails, &m->trail_cap, trail + 1, sizeof(m->trails[0]));
+	while (m->trail_count <= trail)
+		m->trails[m->trail_count++] = NULL;
+	if (m->trails[trail] == NULL)
+		m->trails[trail] = xcalloc(m->count, sizeof(m->states[0]));
+	m->states = m->trails[trail];
 }
 
-static void reset_all(struct matcher *m)
+static void forget(struct matcher *m, size_t trail)
 {
-	for (size_t stream = MATCHER_STREAMS; stream-- > 0;) {
-		follow(m, stream);
-		reset(m);
-	}
+	if (trail >= m->trail_count || m->trails[trail] == NULL)
+		return;
+	m->states = m->trails[trail];
+	reset(m);
+	free(TAKE(m->trails[trail]));
+	m->states = NULL;
 }
 
-void matchers_follow(struct matchers *m, size_t stream)
+void matchers_follow(struct matchers *m, size_t trail)
+{
+	if (m != NULL)
+		m->trail = trail;
+}
+
+void matchers_forget(struct matchers *m, size_t trail)
 {
 	for (size_t i = 0; m != NULL && i < m->count; i++)
-		follow(&m->all[i], stream);
-}
-
-void matchers_forget(struct matchers *m)
-{
-	for (size_t i = 0; m != NULL && i < m->count; i++)
-		reset_all(&m->all[i]);
+		forget(&m->all[i], trail);
 }
 
 static void matcher_done(struct matcher *m)
 {
-	if (m->all_states != NULL)
-		reset_all(m);
+	for (size_t trail = 0; trail < m->trail_count; trail++)
+		forget(m, trail);
 	for (size_t i = 0; i < m->count; i++)
 		pattern_free(m->patterns[i].regexp);
 	free(m->patterns);
-	free(m->all_states);
-	free(m->all_begun);
+	free(m->trails);
 	free(m->owner);
 	free(m->severity);
 	free(m->from_path);
@@ -185,10 +199,6 @@ static int read_patterns(const json_t *value, struct matcher *ret, struct err *e
 	if (count > PATTERNS_MAX)
 		return err_set(err, ERR_LIMIT, "there are more than %d patterns", PATTERNS_MAX);
 	ret->patterns = xcalloc(count, sizeof(ret->patterns[0]));
-	ret->all_states = xcalloc(MATCHER_STREAMS * count, sizeof(ret->states[0]));
-	ret->all_begun = xcalloc(MATCHER_STREAMS * count, sizeof(ret->begun[0]));
-	ret->states = ret->all_states;
-	ret->begun = ret->all_begun;
 	json_array_foreach((json_t *)(uintptr_t)list, i, one)
 	{
 		ret->count++;
@@ -255,8 +265,10 @@ int matchers_add(struct matchers **m, const json_t *document, struct err *err)
 	read->all = xrealloc(read->all, (read->count + others + 1) * sizeof(read->all[0]));
 	for (size_t i = 0; i < others; i++)
 		read->all[read->count++] = (*m)->all[i];
-	if (*m != NULL)
+	if (*m != NULL) {
+		read->trail = (*m)->trail;
 		(*m)->count = 0; /* they have moved */
+	}
 	matchers_free(*m);
 	*m = read;
 	return 0;
@@ -293,12 +305,6 @@ static void take_groups(const struct matcher_pattern *p, const struct matcher_re
 	*ret = result;
 }
 
-static void forget_state(struct matcher *m, size_t index)
-{
-	matcher_result_done(&m->states[index]);
-	m->begun[index] = false;
-}
-
 static void add_defaults(const struct matcher *m, struct matcher_result *r)
 {
 	const char *const own[][2] = {{m->severity, "severity"}, {m->from_path, "fromPath"}};
@@ -318,9 +324,9 @@ static bool match(struct matcher *m, const char *line, size_t len, struct matche
 	struct pattern_span spans[GROUPS_MAX];
 	for (size_t i = m->count; i-- > 0;) {
 		const struct matcher_pattern *p = &m->patterns[i];
-		const struct matcher_result *before = i > 0 ? &m->states[i - 1] : NULL;
+		const struct matcher_result *before = i > 0 ? &m->states[i - 1].found : NULL;
 		bool last = i + 1 == m->count;
-		if (i > 0 && !m->begun[i - 1])
+		if (i > 0 && !m->states[i - 1].begun)
 			continue;
 		int found = pattern_find(p->regexp, line, len, spans, ARRAY_SIZE(spans), NULL);
 		*ret_slow |= found == ERR_LIMIT;
@@ -328,20 +334,19 @@ static bool match(struct matcher *m, const char *line, size_t len, struct matche
 			take_groups(p, before, line, spans, ret);
 			struct matcher_result kept = {{NULL}};
 			if (p->loop) {
-				kept = m->states[i - 1];
-				m->states[i - 1] = (struct matcher_result){{NULL}};
+				kept = m->states[i - 1].found;
+				m->states[i - 1].found = (struct matcher_result){{NULL}};
 			}
 			reset(m);
 			if (p->loop) {
-				m->states[i - 1] = kept;
-				m->begun[i - 1] = true;
+				m->states[i - 1] = (struct matcher_state){.found = kept, .begun = true};
 			}
 			add_defaults(m, ret);
 			return true;
 		}
 		if (found == 1) {
-			take_groups(p, before, line, spans, &m->states[i]);
-			m->begun[i] = true;
+			take_groups(p, before, line, spans, &m->states[i].found);
+			m->states[i].begun = true;
 		} else if (last && i > 0) {
 			forget_state(m, i - 1);
 		} else if (!last) {
@@ -357,6 +362,7 @@ bool matchers_look(struct matchers *m, const char *line, size_t len, size_t *at,
 	*ret_given_up = NULL;
 	while (*at < m->count) {
 		struct matcher *one = &m->all[*at];
+		follow(one, m->trail);
 		bool slow = false, found = match(one, line, len, ret, &slow);
 		if (slow && ++one->timeouts == TIMEOUTS) {
 			*ret_given_up = xstrdup(one->owner);
@@ -368,7 +374,7 @@ bool matchers_look(struct matchers *m, const char *line, size_t len, size_t *at,
 			continue;
 		for (size_t i = 0; i < m->count; i++)
 			if (&m->all[i] != one)
-				reset(&m->all[i]);
+				forget(&m->all[i], m->trail);
 		return true;
 	}
 	return false;

@@ -14,11 +14,11 @@ char *matchers_owners(const json_t *document);
 void matchers_remove(struct matchers *m, const char *owner);
 bool matchers_any(const struct matchers *m);
 
-enum { MATCHER_STREAMS = 2 }; /* of a process: its output, and its errors */
-/* The next lines are of that one: what several lines make up is looked for in each by itself. */
-void matchers_follow(struct matchers *m, size_t stream);
-/* A process begins: nothing is kept of the lines before it. */
-void matchers_forget(struct matchers *m);
+/* The next lines are of that trail (a stream of a process): what several lines make up is looked for in each by
+ * itself. A small number, since memory goes by the highest; 0 at first. */
+void matchers_follow(struct matchers *m, size_t trail);
+/* Nothing is kept of the lines of that trail, nor memory for it. */
+void matchers_forget(struct matchers *m, size_t trail);
 
 enum matcher_field {
 	MATCHER_FROM_PATH,

@@ -1,6 +1,7 @@
 /* problems: what problem matchers find in a step's output: its file where it lies, its annotation, and the commands that add and remove
  * matchers [5.9]. */
 #include "agent/worker/matcher.h"
+#include "agent/worker/background.h"
 #include "agent/worker/worker_priv.h"
 #include "agent/worker/containers/containers.h"
 
@@ -9,7 +10,7 @@
 #include <fcntl.h>
 #include <strings.h>
 
-enum { FILE_MAX = 1 << 20, CONFIG_MAX = 1 << 20, LEVELS_MAX = 100, SEEN_MAX = 64 << 10 };
+enum { FILE_MAX = 1 << 20, CONFIG_MAX = 1 << 20, LEVELS_MAX = 100, SEEN_MAX = 64 << 10, STREAMS = 2 };
 
 /* ---- where the file lies ---- */
 
@@ -115,10 +116,17 @@ static bool tell(struct job *j, struct record *r, const struct matcher_result *f
 	return true;
 }
 
+/* Processes that run beside each other print beside each other: what one of them began no line of another ends. */
+static size_t trail_of(const struct job *j, size_t stream)
+{
+	return STREAMS * (j->active != NULL ? j->active->slot + 1 : 0) + stream;
+}
+
 void problems_begin(struct job *j, struct record *r)
 {
 	r->stream = 0;
-	matchers_forget(j->matchers);
+	for (size_t stream = 0; stream < STREAMS; stream++)
+		matchers_forget(j->matchers, trail_of(j, stream));
 }
 
 bool problems_take(struct job *j, struct record *r, const char *line, size_t len)
@@ -126,7 +134,7 @@ bool problems_take(struct job *j, struct record *r, const char *line, size_t len
 	bool taken = false;
 	if (!matchers_any(j->matchers) || len > SEEN_MAX)
 		return false;
-	matchers_follow(j->matchers, r->stream);
+	matchers_follow(j->matchers, trail_of(j, r->stream));
 	for (size_t at = 0; !taken;) {
 		struct matcher_result found = {{NULL}};
 		_cleanup_free_ char *given_up = NULL;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Steps in the background: they run beside others, later steps hear of them where they are waited for, and none outlives the job."""
+import json
 import os
 import sys
 import unittest
@@ -121,6 +122,21 @@ class Background(unittest.TestCase):
         self.assertEqual((run.status, run.conclusion), (103, "cancelled"))
         self.assertEqual((run.conclusions()["side"], run.conclusions()["long"]), ("cancelled", "cancelled"))
         self.assertIn("cancelled", run.lines("cleans"))
+
+    def test_what_one_step_began_to_match_no_line_of_another_ends(self):
+        matcher = json.dumps({"problemMatcher": [{"owner": "two", "pattern": [
+            {"regexp": "^in (.*)$", "code": 1}, {"regexp": r"^  (\d+) (.*)$", "line": 1, "message": 2}]}]})
+        one, two, main = self.mark("one"), self.mark("two"), self.mark("main")
+        run = self.house.run(f'''
+            - {{name: adds, env: {{MATCHER: {json.dumps(matcher)}}}, run: 'printf %s "$MATCHER" > two.json; echo "::add-matcher::two.json"'}}
+            - parallel:
+              - {{id: one, name: one, run: "echo in one; touch {one}; {UNTIL.format(main)}; echo '  1 of one'"}}
+              - {{id: two, name: two, run: "{UNTIL.format(one)}; echo '  2 of nothing'; echo in two; touch {two}; {UNTIL.format(main)}; echo '  3 of two'"}}
+              - {{id: three, name: three, run: "{UNTIL.format(two)}; echo '  4 of nothing'; echo in three; echo '  5 of three'; touch {main}"}}
+        ''')
+        self.assertEqual(run.conclusion, "success", run.shown)
+        found = {n: [(a["message"], a["startLine"]) for a in run.annotations(n)] for n in ("one", "two", "three")}
+        self.assertEqual(found, {"one": [("of one", 1)], "two": [("of two", 3)], "three": [("of three", 5)]})
 
     def test_only_as_many_run_at_once_as_the_service_allows(self):
         def one_slot(message):

@@ -155,7 +155,11 @@ static void output_and_errors_are_followed_each_by_itself_and_not_beyond_their_p
 	assert_string_equal(none, "");
 	assert_string_equal(errors, "b:-:-:in b|");
 	assert_string_equal(output, "a:-:-:in a|");
-	matchers_forget(m);
+	matchers_forget(m, 1);
+	matchers_follow(m, 0);
+	_cleanup_free_ char *kept = found_in(m, " in a too\n");
+	assert_string_equal(kept, "a:-:-:in a too|");
+	matchers_forget(m, 0);
 	_cleanup_free_ char *later = found_in(m, " of the next\n");
 	assert_string_equal(later, "");
 	matchers_free(m);
