@@ -133,6 +133,17 @@ static int make_base(struct target *t, struct err *err)
 	return ignore(host_mkdir(t, base, &ours, err), ERR_EXISTS, err);
 }
 
+/* An account without a home directory of its own, or one that it may not write to: nothing of the deployment lies there. */
+static int without_base(const struct target *t, int r, struct err *err)
+{
+	err_wrap(err, r, "'%s': the directory of davit's locks and copies, '%s', cannot be made", t->view.name,
+	         t->view.facts.base);
+	if (r == ERR_PERMISSION || r == ERR_IO)
+		err_hint(err, r, "name one that '%s' may write to or make: `base: /some/path` of the target",
+		         t->view.facts.user);
+	return r;
+}
+
 /* Makes the entries of a lock's directory once it is ours, and removes those that were only needed to take it. A power cut may have
  * removed the directories and left the lock. */
 static int make_inside(struct target *t, const char *former_name, struct err *err)
@@ -235,8 +246,7 @@ static int try_link(struct target *t, const char *lock_dir, const json_t *record
 	if (r == ERR_NOT_FOUND) {
 		err_clear(err);
 		r = make_base(t, err);
-		if (r == 0)
-			r = link_it(t, lock_dir, record, err);
+		r = r < 0 ? without_base(t, r, err) : link_it(t, lock_dir, record, err);
 	}
 	/* Only the link itself can block another one. */
 	if (r == ERR_EXISTS || r == ERR_UNKNOWN) {

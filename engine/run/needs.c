@@ -22,6 +22,13 @@ static const char needs_script[] =
 	"    [ -w \"$p\" ] && [ -x \"$p\" ] || echo \"$line: write $p\";;\n"
 	"esac; done; :\n";
 
+const char *needs_way_to_write(const struct view *v)
+{
+	return v->facts.is_root
+	               ? "it may be mounted read-only, or be immutable (`lsattr -d`): change that there, or choose another path"
+	               : "give the target `become: sudo`, or that user the right to write there";
+}
+
 /* The message and its hint for "u NAME: WHY". */
 static void say(const struct view *v, const char *line, char **ret_text, const char **ret_hint)
 {
@@ -47,7 +54,7 @@ static void say(const struct view *v, const char *line, char **ret_text, const c
 		                    ? xasprintf("'%s' on '%s' cannot be written by '%s'", what, v->name, v->facts.user)
 		                    : xasprintf("'%s' on '%s' cannot be made by '%s': %s cannot be written", what,
 		                                v->name, v->facts.user, directory);
-		*ret_hint = "give the target `become: sudo`, or that user the right to write there";
+		*ret_hint = needs_way_to_write(v);
 	}
 }
 

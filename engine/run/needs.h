@@ -5,3 +5,5 @@
 
 /* may_come: an earlier step runs commands, which may add what is missing: then it is a warning of the plan. */
 int needs_check(struct view *v, struct plan *plan, bool may_come, struct faults *faults, struct err *err);
+/* What to do where a directory cannot be written: for a hint. */
+const char *needs_way_to_write(const struct view *v);

@@ -1,5 +1,6 @@
 /* Paths, disk space, inodes and commands of a target. */
 #include "steps/preflight/preflight.h"
+#include "engine/run/needs.h"
 
 #include "steps/common/paths.h"
 
@@ -61,7 +62,7 @@ static int check_path(struct view *v, const char *path, const char *pointer, str
 		str_truncate(&out, out.len - 1);
 	faults_add(faults, NULL, pointer, "'%s' on '%s' %s by '%s'", path, v->name,
 	           out.len > 0 ? out.data : "cannot be used", v->facts.user);
-	faults_hint(faults, "give the target `become: sudo`, or that user the right to write there");
+	faults_hint(faults, "%s", needs_way_to_write(v));
 	return 0;
 }
 

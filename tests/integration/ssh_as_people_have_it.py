@@ -356,6 +356,24 @@ class LoginShells(Case):
                         self.assertEqual(f.read(), b"!a\\ '\"$`b")
 
 
+class Homes(Case):
+    def test_an_account_without_a_home_of_its_own_is_told_to_name_a_base(self):
+        if why := Sshd.can_have_accounts():
+            self.skipTest(why)
+        with Sshd(accounts={"homeless": Account("x"), "guest": Account("x")}) as server:
+            homes = {name: os.path.join(server.folder, f"home_{name}") for name in ("homeless", "guest")}
+            shutil.rmtree(homes["homeless"])
+            os.chown(homes["guest"], 0, 0)
+            os.chmod(homes["guest"], 0o755)
+            for name in homes:
+                with self.subTest(user=name), Trial() as t:
+                    target = server.target(base=f"{homes[name]}/.local/state/davit")
+                    target["ssh"]["user"] = name
+                    result = t.deploy({"targets": {"web": target}, "steps": [{"run": {"command": ["true"], "undo": "none"}}]})
+                    self.assert_exit(result, 2)
+                    self.assert_says(result, f"'{homes[name]}/.local/state/davit', cannot be made", f"name one that '{name}' may write to", "`base: /some/path`")
+
+
 class Status(SshCase):
     def test_a_status_is_told_as_it_was_and_a_signal_only_where_one_can_have_been(self):
         for target in (self.target(), {"local": {}}):

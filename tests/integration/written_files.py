@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What is written and taken back on a target, on this machine and behind SSH alike: what nobody named stays, what a folder passes on widens
 nothing, and what cannot be done is said by the plan."""
+import json
 import os
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from harness.trial import Case, Trial, main  # noqa: E402
+from harness.trial import DAVIT, Case, Result, Trial, main  # noqa: E402
+from servers import mounts  # noqa: E402
 from servers.sshd import Sshd  # noqa: E402
 
 
@@ -46,6 +48,23 @@ class WrittenFiles(Case):
             self.assert_exit(self.deploy(t, target, step), 0)
             self.assertEqual((open(conf).read(), acl(conf)), ("new", was))
         self.each(body)
+
+    def test_root_is_not_told_to_become_root_where_a_mount_is_read_only(self):
+        with Trial() as t:
+            why, path = mounts.why_not([t.dir]), t.path("mounted")
+            if why:
+                self.skipTest(why)
+            os.mkdir(path)
+            document = {"name": "shop", "environment": "test", "targets": {"web": {"local": {}, "base": t.base}},
+                        "steps": [{"preflight": {"paths": [path]}}, {"apply": {"resources": [{"directory": {"path": path + "/new"}}]}}]}
+            with open(os.path.join(t.src, "deploy.yml"), "w") as f:
+                json.dump(document, f)
+            script = 'mount -t tmpfs -o ro none "$1" && exec "$2" deploy deploy.yml'
+            done = Result(subprocess.run([*mounts.command(), "sh", "-c", script, "sh", path, DAVIT], cwd=t.src, env={**os.environ, "DAVIT_STATE": t.state},
+                                         capture_output=True, timeout=120))
+            self.assert_exit(done, 2)
+            self.assert_says(done, "cannot be written by 'root'", "mounted read-only")
+            self.assert_silent(done, "become: sudo")
 
     def test_lines_keep_the_ends_that_the_file_has(self):
         wanted = {"lines": [{"line": "a"}, {"line": "b=1", "match": "^b"}, {"line": "new"}], "absent": ["gone"]}
