@@ -151,6 +151,27 @@ class Steps(Case):
             self.assertEqual(tree_of(t.target_dir), {"data": "dir", "data/db": "before"})
         self.both(test)
 
+    def test_what_has_holes_takes_no_more_room_in_its_snapshot_and_when_it_comes_back(self):
+        def test(t, target):
+            size = 16 << 20
+            os.mkdir(t.path("data"))
+            with open(t.path("data/disk"), "wb") as f:
+                for at, text in ((0, b"first"), (size // 2, b"middle")):
+                    f.seek(at)
+                    f.write(text)
+                f.truncate(size)
+            if os.stat(t.path("data/disk")).st_blocks * 512 > size // 2:
+                self.skipTest("this file system has no holes")
+            snapshot = {"snapshot": {"files": {"paths": [t.path("data")], "restore_on_rollback": True}}}
+            room = {"run": {"script": f"du -sk {t.base} >{t.path('room')}; rm {t.path('data/disk')}", "undo": "none"}}
+            self.assert_exit(t.deploy({"targets": {"web": target}, "steps": [snapshot, room, FAIL]}), 1)
+            self.assertLess(int(t.read("room").split()[0]), 1 << 10)
+            found = os.stat(t.path("data/disk"))
+            self.assertEqual((found.st_size, found.st_blocks * 512 < 1 << 20), (size, True))
+            with open(t.path("data/disk"), "rb") as f:
+                self.assertEqual(f.read(), b"first".ljust(size // 2, b"\0") + b"middle".ljust(size // 2, b"\0"))
+        self.both(test)
+
     def test_data_of_a_committed_deployment_comes_back_when_asked_for(self):
         def test(t, target):
             t.write("data/db", b"v1")

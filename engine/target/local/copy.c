@@ -35,17 +35,17 @@ static int copy_attributes(int from, int to, const struct stat *st, struct err *
 	return 0;
 }
 
-static int copy_bytes(int from, int to, const struct wait *w, struct err *err)
+/* From where `from` stands to `end`, or to its end where that comes first. */
+static int copy_stretch(int from, int to, off_t end, const struct wait *w, struct err *err)
 {
 	enum { CHUNK = 1 << 20 };
-	if (ioctl(to, FICLONE, from) == 0)
-		return 0;
 	_cleanup_free_ char *buf = xmalloc(CHUNK);
-	for (;;) {
+	off_t at = lseek(from, 0, SEEK_CUR);
+	while (at < end) {
 		int r = w ? wait_check(w, err) : 0;
 		if (r < 0)
 			return r;
-		ssize_t n = read(from, buf, CHUNK);
+		ssize_t n = read(from, buf, end - at < CHUNK ? (size_t)(end - at) : CHUNK);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -55,7 +55,44 @@ static int copy_bytes(int from, int to, const struct wait *w, struct err *err)
 		r = fs_write_all(to, buf, (size_t)n, err);
 		if (r < 0)
 			return r;
+		at += n;
 	}
+	return 0;
+}
+
+/* The next stretch of data from *at on; false: only a hole is left, or nothing. */
+static bool next_stretch(int from, off_t *at, off_t *ret_end)
+{
+	off_t data = lseek(from, *at, SEEK_DATA);
+	if (data < 0 && errno == ENXIO)
+		return false;
+	off_t end = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+	if (end < 0) { /* a file system that does not say where its holes are */
+		data = *at;
+		end = lseek(from, 0, SEEK_END);
+	}
+	*at = data;
+	*ret_end = end;
+	return data < end;
+}
+
+/* Holes stay holes: the image of a disk would take all of its size otherwise. */
+static int copy_bytes(int from, int to, const struct wait *w, struct err *err)
+{
+	off_t at = 0, end = 0;
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0;
+	for (; next_stretch(from, &at, &end); at = end) {
+		if (lseek(from, at, SEEK_SET) < 0 || lseek(to, at, SEEK_SET) < 0)
+			return err_errno(err, errno, "seek");
+		int r = copy_stretch(from, to, end, w, err);
+		if (r < 0)
+			return r;
+	}
+	off_t size = lseek(from, 0, SEEK_END);
+	if (size > lseek(to, 0, SEEK_END) && ftruncate(to, size) != 0)
+		return err_errno(err, errno, "write");
+	return 0;
 }
 
 static int copy_file(int from_dir, const char *from_name, int to_dir, const char *to_name, const struct wait *w,
