@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Jobs with `container:` and `services:`, with a real engine: what their steps see, how they end, what is left behind."""
+import json
 import os
 import pwd
 import shutil
@@ -124,6 +125,40 @@ class JobContainers(unittest.TestCase):
         self.assertNotIn("of the job", made)
         with open(self.workspace("sub", "event")) as event:
             self.assertIn("refs/heads/main", event.read())
+        self.assert_nothing_is_left()
+
+    def test_the_machines_proxies_are_known_and_paths_of_matchers_are_the_machines(self):
+        matcher = {"problemMatcher": [{"owner": "by-project", "pattern": [
+            {"regexp": r"^(.+):(\d+): (.*) \[(.*)\]$", "file": 1, "line": 2, "message": 3, "fromPath": 4}]}]}
+        run = self.run_job(f"""
+            - {{name: asks, run: env}}
+            - {{name: image, uses: "docker://{BASE}", with: {{entrypoint: env}}, env: {{no_proxy: of.the.step}}}}
+            - name: matches
+              env: {{MATCHER: {json.dumps(json.dumps(matcher))}}}
+              run: |
+                mkdir -p .git src/deep; printf '[remote "origin"]\\n url = %s/%s\\n' "$GITHUB_SERVER_URL" "$GITHUB_REPOSITORY" > .git/config
+                touch src/a.c src/deep/b.c /tmp/c.c; printf '%s' "$MATCHER" > "$GITHUB_WORKSPACE/m.json"
+                echo "::add-matcher::$GITHUB_WORKSPACE/m.json"
+                echo "a.c:1: beside its project [$GITHUB_WORKSPACE/src/x.proj]"
+                echo "../a.c:2: above it [src/deep/x.proj]"
+                echo "$GITHUB_WORKSPACE/src/deep/b.c:3: whole [/tmp/x.proj]"
+                echo "c.c:4: of the container alone [/tmp/x.proj]"
+                echo "{self.workspace()}/src/a.c:5: of the machine [x.proj]"
+        """, f"""
+            container: {{image: "{BASE}", env: {{no_proxy: of.the.container}}}}
+        """, settings={"actions": "docker://local/base"},
+            env={"HTTPS_PROXY": "user:hidden-word@192.0.2.1:3128", "no_proxy": "127.0.0.1,localhost,a.example",
+                 "https_proxy": "", "http_proxy": "", "HTTP_PROXY": "", "all_proxy": "", "ALL_PROXY": ""})
+        self.assertEqual(run.conclusion, "success", run.shown)
+        url = "http://user:***@192.0.2.1:3128"
+        proxies = [f"HTTPS_PROXY={url}", "NO_PROXY=127.0.0.1,localhost,a.example", f"https_proxy={url}"]
+        for name, own in (("asks", "no_proxy=of.the.container"), ("image", "no_proxy=of.the.step")):
+            seen = [line for line in run.lines(name) if "_proxy=" in line.lower()]
+            self.assertEqual(sorted(seen), [*proxies, own])
+        self.assertNotIn("hidden-word", repr(run.shown))
+        self.assertEqual([(a["message"], a.get("path"), a["startLine"]) for a in run.annotations("matches")], [
+            ("beside its project", "src/a.c", 1), ("above it", "src/a.c", 2), ("whole", "src/deep/b.c", 3), ("of the container alone", None, 4),
+            ("of the machine", "src/a.c", 5)])
         self.assert_nothing_is_left()
 
     def test_services_are_waited_for_and_reached_by_name_and_by_port(self):
