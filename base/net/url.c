@@ -20,6 +20,13 @@ void net_url_freep(CURLU **url)
 	curl_url_cleanup(*url);
 }
 
+const char *net_url_fault(const char *text)
+{
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
+	CURLUcode code = url != NULL ? curl_url_set(url, CURLUPART_URL, text, 0) : CURLUE_OUT_OF_MEMORY;
+	return code == CURLUE_OK ? NULL : curl_url_strerror(code);
+}
+
 bool net_same_origin(const char *a, const char *b)
 {
 	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};

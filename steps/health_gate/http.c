@@ -2,6 +2,7 @@
  * worker of before, not to who serves now. */
 #include "base/core/clock.h"
 #include "base/core/shown.h"
+#include "base/net/url.h"
 #include "base/secret/mask.h"
 #include "steps/health_gate/health_gate.h"
 
@@ -39,6 +40,9 @@ static void validate_headers(const struct health_gate_checks *in, const struct g
 
 static void validate(const struct health_gate_checks *in, const struct gate_place *place)
 {
+	const char *fault = strstr(in->http, "${{") == NULL ? net_url_fault(in->http) : NULL;
+	if (fault != NULL)
+		gate_fault(place, "http", NULL, "'%s' cannot be asked: %s", in->http, fault);
 	if (mask_finds(mask_process(), in->http, strlen(in->http)))
 		gate_fault(place, NULL, "send it by `headers:`",
 		           "a secret is part of the URL, which ends up in logs of servers and proxies");
@@ -121,6 +125,13 @@ static int keep_body(void *context, const void *data, size_t len, struct err *er
 	return 0;
 }
 
+/* The check is told by its address already. */
+static const char *without_address(const struct health_gate_checks *in, const char *line)
+{
+	size_t len = strlen(in->http);
+	return str_starts(line, in->http) && str_starts(line + len, ": ") ? line + len + 2 : line;
+}
+
 static void done(void *context, int result, struct http_response *response, const struct err *err)
 {
 	struct http_try *t = context;
@@ -132,7 +143,7 @@ static void done(void *context, int result, struct http_response *response, cons
 	else if (result == ERR_TIMEOUT)
 		gate_result(check, false, "gave no answer within %s", clock_duration(check->in->timeout_ms, took));
 	else
-		gate_result(check, false, "%s", err_line(err, line, sizeof(line)));
+		gate_result(check, false, "%s", without_address(check->in, err_line(err, line, sizeof(line))));
 	stop(check);
 }
 
@@ -171,7 +182,7 @@ static void start(struct gate_check *check)
 		begin(check, t, ca, &err);
 	if (t->transfer != NULL)
 		return;
-	gate_result(check, false, "%s", err_line(&err, line, sizeof(line)));
+	gate_result(check, false, "%s", without_address(check->in, err_line(&err, line, sizeof(line))));
 	stop(check);
 }
 

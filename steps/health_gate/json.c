@@ -44,9 +44,18 @@ static bool is_equal(const json_t *a, const json_t *b)
 
 bool gate_json_holds(const struct health_gate_checks_json *in, const struct str *body, struct str *why)
 {
+	/* Some servers put a byte order mark in front, which a reader may pass over (RFC 8259, 8.1). */
+	static const char mark[] = "\xef\xbb\xbf";
 	_cleanup_json_ json_t *document = NULL;
-	if (json_parse(str_peek(body), body->len, GATE_BODY_MAX, &document, NULL) < 0) {
-		str_append(why, "the body is not JSON");
+	struct err err = ERR_INIT;
+	char line[200];
+	size_t skip = str_starts(str_peek(body), mark) ? strlen(mark) : 0;
+	if (body->len >= GATE_BODY_MAX) {
+		str_appendf(why, "the body is longer than %d KiB, too long to be read as JSON", GATE_BODY_MAX >> 10);
+		return false;
+	}
+	if (json_parse(str_peek(body) + skip, body->len - skip, GATE_BODY_MAX, &document, &err) < 0) {
+		str_appendf(why, "the body is not JSON: %s", err_line(&err, line, sizeof(line)));
 		return false;
 	}
 	const json_t *is = find(document, in->pointer);

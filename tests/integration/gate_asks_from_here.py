@@ -61,6 +61,22 @@ class Http(GateCase):
         with Trial() as t, Service(lambda path, count: (200, {}, b"<html>")) as service:
             self.gate_says(t, {"http": service.url, "json": {"pointer": "/status", "equals": "ok"}}, says=["the body is not JSON"], deadline=300)
 
+    def test_a_byte_order_mark_before_the_json_is_passed_over_and_what_is_wrong_with_it_is_told(self):
+        bodies = {"/mark": b'\xef\xbb\xbf{"status": "ok"}', "/cut": b'{"status": "ok"', "/long": b'{"status": "' + b"x" * (300 << 10) + b'"}'}
+        with Trial() as t, Service(lambda path, count: (200, {}, bodies[path])) as service:
+            def check(path):
+                return {"http": service.url + path, "json": {"pointer": "/status", "equals": "ok"}}
+            self.assert_exit(self.gate(t, check("/mark")), 0)
+            self.gate_says(t, check("/cut"), check("/long"), says=["the body is not JSON: ", "longer than 256 KiB"], deadline=300)
+
+    def test_an_address_that_cannot_be_asked_is_found_before(self):
+        with Trial() as t:
+            for address in ("http://[::1", "http://", "https://shop.example:port/", "http://shop example/"):
+                with self.subTest(address):
+                    result = self.gate(t, {"http": address})
+                    self.assert_exit(result, 2)
+                    self.assert_says(result, f"'{address}' cannot be asked: ")
+
     def test_a_method_and_a_body_are_sent_from_here_and_from_the_target(self):
         with Trial() as t, Service(lambda path, count: 200) as service:
             post = {"http": service.url + "/q", "method": "POST", "body": '{"query": "{ping}"}', "headers": {"Content-Type": "application/json"}}
