@@ -240,10 +240,12 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 	if (result->lfs_files > 0)
 		k->c->report(k->c->engine, "%zu files from contents of LFS, %zu of them downloaded (%.1f MiB)",
 		             result->lfs_files, result->lfs_fetched, (double)result->lfs_bytes / (1 << 20));
-	if (result->lfs_pointers > 0 && !k->in->lfs)
+	if (result->lfs_pointers > 0)
 		k->c->report(
 			k->c->engine,
-			"%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
+			k->in->lfs
+				? "%zu written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive git lfs pull` in a step if the contents are needed"
+				: "%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
 			result->lfs_pointers);
 	if (result->submodules > 0)
 		k->c->report(
@@ -300,6 +302,8 @@ static int run(struct checkout *k, struct err *err)
 		git_area_want_lfs(area, k->c->report, k->c->engine);
 	if (r >= 0)
 		r = git_area_bring_as(area, &k->remote, &k->want, &wish, &result, err);
+	if (k->in->lfs)
+		result.lfs_pointers = 0; /* those left are of files that only look like one */
 	if (r >= 0)
 		r = bring_submodules(k, area, &result, err);
 	if (r < 0)

@@ -212,6 +212,14 @@ class Natively(unittest.TestCase):
         run = self.run_steps("- {name: co, uses: actions/checkout@v5, with: {submodules: true, sparse-checkout: lib, persist-credentials: false}}")
         self.assertEqual((self.modules_left(), os.listdir(self.workspace + "/ext/lib/in/deep")), ([], []))
         self.assertIn("1 submodules are left alone", run.log("co"))
+        # `lfs` is of the repository itself; what stays as it is in a submodule is said.
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 5\n"
+        big = repo.push({".gitattributes": "*.bin filter=lfs -text\n", "a.bin": pointer, ".github/workflows/ci.yml": None}, ref="big")
+        repo.git("rm", "-q", "--cached", "ext/lib")
+        run = self.run_steps("- {name: co, uses: actions/checkout@v4, with: {submodules: true, lfs: true}}",
+                             files={**self.link("ext/big", "../demo", big), ".gitattributes": None, "a.bin": None})
+        self.assertIn("1 written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive git lfs pull` in a step if the "
+                      "contents are needed", run.lines("co"))
 
     def test_a_configuration_that_a_step_has_spoilt_keeps_no_token(self):
         elsewhere = os.path.join(self.house.folder, "elsewhere")
