@@ -73,6 +73,10 @@ static int add_given(struct ssh_pins *p, const char *text, const char *host, str
 {
 	struct ssh_pin pin = {0};
 	text = skip_blank(text);
+	/* The whole line of ssh-keygen -lf has the number of bits in front. */
+	const char *behind_bits = skip_blank(text + strspn(text, "0123456789"));
+	if (str_starts(behind_bits, "SHA256:"))
+		text = behind_bits;
 	if (str_starts(text, "SHA256:")) {
 		size_t len = word_len(text + 7);
 		while (len > 0 && text[7 + len - 1] == '=')
@@ -222,7 +226,7 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 	return err_hint(
 		err, r,
 		login->known_hosts_text != NULL
-			? "compare the host's key with the host itself, then give its line (`ssh-keyscan HOST`) in `ssh-known-hosts:`"
+			? "compare the host's key with the host itself, then add its line (`ssh-keyscan HOST`) to the known hosts"
 			: "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
 }
 

@@ -72,6 +72,19 @@ class Settings(SshCase):
             with self.subTest(text=text):
                 self.assert_exit(self.run_there(self.target(host_key=text)), 0)
 
+    def test_the_line_that_ssh_keygen_shows_is_a_host_key(self):
+        line = f"256 {self.server.fingerprint('ed25519')} root@host (ED25519)\n"
+        self.assert_exit(self.run_there(self.target(host_key=line)), 0)
+        self.assert_exit(self.run_there(self.target(host_key=line.replace("SHA256:", "SHA256:A"))), 2)
+
+    def test_known_hosts_may_be_the_lines_themselves_of_which_only_those_of_the_host_count(self):
+        own, other = (self.server.key_line(kind) for kind in ("ed25519", "rsa"))
+        lines = f"shop.example {other}\n# a comment\n[127.0.0.1]:{self.server.port} {own}\n"
+        for known, code in ((lines, 0), (lines.replace("127.0.0.1", "127.0.0.2"), 2), (f"@revoked * {own}\n{lines}", 2)):
+            with self.subTest(known=known):
+                target = self.target(without=("host_key",), known_hosts="${{ secrets.KNOWN }}")
+                self.assert_exit(self.run_there(target, secrets={"KNOWN": known}), code)
+
     def test_a_deployment_connects_once(self):
         for kind in ("ed25519", "ecdsa"):
             with self.subTest(kind=kind):

@@ -158,6 +158,16 @@ static int read_users(struct arena *a, const struct target_ssh *config, struct s
 	return 0;
 }
 
+/* What ssh-keyscan said, as people keep it in a secret, where a path is asked for. No path has a key's type within it. */
+static bool is_known_hosts_text(const char *value)
+{
+	static const char *const types[] = {" ssh-", " ecdsa-", " sk-ssh-", " sk-ecdsa-"};
+	for (size_t i = 0; value != NULL && i < ARRAY_SIZE(types); i++)
+		if (strstr(value, types[i]) != NULL)
+			return true;
+	return false;
+}
+
 static int read_host_keys(struct arena *a, const struct target_ssh *config, struct ssh_login *l, struct err *err)
 {
 	const char **host_keys = NULL;
@@ -170,7 +180,10 @@ static int read_host_keys(struct arena *a, const struct target_ssh *config, stru
 	if (r < 0)
 		return r;
 	l->host_keys = host_keys;
-	l->known_hosts = file == NULL && host_keys[0] == NULL ? own_known_hosts(a) : file;
+	if (is_known_hosts_text(config->known_hosts))
+		l->known_hosts_text = text(a, config->known_hosts, EVERY_BYTE_COUNTS);
+	else
+		l->known_hosts = file == NULL && host_keys[0] == NULL ? own_known_hosts(a) : file;
 	return 0;
 }
 
