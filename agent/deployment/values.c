@@ -64,6 +64,15 @@ void deployment_values_mask(const json_t *value)
 
 int deployment_values_secret_from_env(struct deployment_values *v, const char *name, struct err *err)
 {
+	const char *equals = strchr(name, '=');
+	if (equals != NULL) {
+		int r = err_set(err, ERR_INVALID, "--secret %.*s takes a name, not a value", (int)(equals - name),
+		                name);
+		return err_hint(
+			err, r,
+			"every user of this machine could see it in the list of processes: export %.*s, then --secret %.*s",
+			(int)(equals - name), name, (int)(equals - name), name);
+	}
 	char *value = getenv(name);
 	if (value == NULL) {
 		int r = err_set(err, ERR_INVALID, "--secret %s: no such environment variable", name);

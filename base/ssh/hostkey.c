@@ -226,7 +226,7 @@ static int add_known_hosts(struct ssh_pins *p, const struct ssh_login *login, st
 	return err_hint(
 		err, r,
 		login->known_hosts_text != NULL
-			? "compare the host's key with the host itself, then add its line (`ssh-keyscan HOST`) to the known hosts"
+			? "compare the host's key with the host itself, then add its line (`ssh-keyscan HOST`): `ssh-known-hosts:` of a checkout, `known_hosts:` of a target"
 			: "compare the host's key with the host itself, then pin it: host_key: \"SHA256:…\"");
 }
 

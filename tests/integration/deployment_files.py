@@ -271,6 +271,13 @@ steps:
         self.assert_exit(result, 2)
         self.assert_says(result, "NOT_THERE")
 
+    def test_a_secret_on_the_command_line_is_refused_and_not_repeated(self):
+        self.write("name: shop\nenvironment: test\nsteps: [ { run: { command: 'true' } } ]\n")
+        result = self.t.run("deploy", "deploy.yml", "--secret", "TOKEN=hunter2-word")
+        self.assert_exit(result, 2)
+        self.assert_says(result, "--secret TOKEN takes a name, not a value", "export TOKEN")
+        self.assert_silent(result, "hunter2")
+
     def test_bad_expressions_have_a_place(self):
         for text, word in (("${{ secrets.", "deploy.yml:"), ("${{ fromJSONN('1') }}", "fromJSON"), ("${{ secrts.A }}", "secrets"),
                            ("${{ 'unclosed }}", "deploy.yml:")):
