@@ -38,7 +38,7 @@ static void an_undo_brings_every_byte_back(void **state)
 	fixture_write(f, "sshd_config", "PermitRootLogin yes\r\nno end", 0600);
 	fixture_input(f, "apply", sshd);
 	plan_and_apply(f);
-	assert_file(f, "sshd_config", "PermitRootLogin no\nno end\nMaxAuthTries 3\n");
+	assert_file(f, "sshd_config", "PermitRootLogin no\r\nno end\r\nMaxAuthTries 3\r\n");
 	assert_int_equal(fixture_undo(f), 0);
 	assert_file(f, "sshd_config", "PermitRootLogin yes\r\nno end");
 }
