@@ -5,6 +5,8 @@
 #include <strings.h>
 
 enum { MATCHERS_MAX = 200, PATTERNS_MAX = 50, OWNER_MAX = 200, GROUPS_MAX = 100, TIMEOUTS = 3, NO_GROUP = -1 };
+/* What all states of a job hold together. A repository chooses the patterns and the lines: 200 matchers of 50 would keep gigabytes. */
+enum { HELD_MAX = 4 << 20 };
 
 static const char *const names[MATCHER_FIELDS] = {"fromPath", "file", "line", "column", "severity", "code", "message"};
 
@@ -25,6 +27,7 @@ struct matcher {
 	struct matcher_state **trails; /* those of all; NULL: nothing of it was looked at */
 	size_t trail_count, trail_cap;
 	size_t count;
+	size_t held; /* bytes of what its states have found */
 	int timeouts;
 };
 /* The newest first. */
@@ -42,8 +45,17 @@ void matcher_result_done(struct matcher_result *r)
 		free(TAKE(r->fields[i]));
 }
 
+static size_t size_of(const struct matcher_result *r)
+{
+	size_t size = 0;
+	for (size_t i = 0; i < MATCHER_FIELDS; i++)
+		size += r->fields[i] != NULL ? strlen(r->fields[i]) + 1 : 0;
+	return size;
+}
+
 static void forget_state(struct matcher *m, size_t index)
 {
+	m->held -= size_of(&m->states[index].found);
 	matcher_result_done(&m->states[index].found);
 	m->states[index].begun = false;
 }
@@ -318,8 +330,33 @@ static void add_defaults(const struct matcher *m, struct matcher_result *r)
 	}
 }
 
+static size_t held_by_all(const struct matchers *all)
+{
+	size_t held = 0;
+	for (size_t i = 0; i < all->count; i++)
+		held += all->all[i].held;
+	return held;
+}
+
+/* Behind pattern i, if there is room for it; else the match is given up. */
+static void keep_state(const struct matchers *all, struct matcher *m, size_t i, const struct matcher_result *before,
+                       const char *line, const struct pattern_span *spans)
+{
+	struct matcher_result found = {{NULL}};
+	take_groups(&m->patterns[i], before, line, spans, &found);
+	forget_state(m, i);
+	size_t size = size_of(&found);
+	if (held_by_all(all) + size > HELD_MAX) {
+		matcher_result_done(&found);
+		return;
+	}
+	m->held += size;
+	m->states[i] = (struct matcher_state){.found = found, .begun = true};
+}
+
 /* From the last pattern to the first, so that a line that ends one match may begin the next. */
-static bool match(struct matcher *m, const char *line, size_t len, struct matcher_result *ret, bool *ret_slow)
+static bool match(const struct matchers *all, struct matcher *m, const char *line, size_t len,
+                  struct matcher_result *ret, bool *ret_slow)
 {
 	struct pattern_span spans[GROUPS_MAX];
 	for (size_t i = m->count; i-- > 0;) {
@@ -345,8 +382,7 @@ static bool match(struct matcher *m, const char *line, size_t len, struct matche
 			return true;
 		}
 		if (found == 1) {
-			take_groups(p, before, line, spans, &m->states[i].found);
-			m->states[i].begun = true;
+			keep_state(all, m, i, before, line, spans);
 		} else if (last && i > 0) {
 			forget_state(m, i - 1);
 		} else if (!last) {
@@ -363,7 +399,7 @@ bool matchers_look(struct matchers *m, const char *line, size_t len, size_t *at,
 	while (*at < m->count) {
 		struct matcher *one = &m->all[*at];
 		follow(one, m->trail);
-		bool slow = false, found = match(one, line, len, ret, &slow);
+		bool slow = false, found = match(m, one, line, len, ret, &slow);
 		if (slow && ++one->timeouts == TIMEOUTS) {
 			*ret_given_up = xstrdup(one->owner);
 			remove_at(m, *at);

@@ -3,6 +3,7 @@
 #include "agent/worker/matcher.h"
 #include "base/core/mem.h"
 #include "base/core/str.h"
+#include <malloc.h>
 
 static json_t *document(const char *text)
 {
@@ -165,6 +166,33 @@ static void output_and_errors_are_followed_each_by_itself_and_not_beyond_their_p
 	matchers_free(m);
 }
 
+static void what_is_kept_of_long_lines_has_a_ceiling_and_the_next_match_is_found(void **state)
+{
+	(void)state;
+	enum { MANY = 100, LONG = 60 << 10 };
+	_cleanup_(str_done) struct str text = STR_INIT(1 << 20), lines = STR_INIT(1 << 20);
+	struct matchers *m = NULL;
+	str_append(&text, "{\"problemMatcher\": [");
+	for (int i = 0; i < MANY; i++)
+		str_appendf(
+			&text,
+			"%s{\"owner\": \"m%d\", \"pattern\": [{\"regexp\": \".*\", \"file\": 0, \"code\": 0, \"fromPath\": 0}, "
+			"{\"regexp\": \"^end %d$\", \"message\": 0}]}",
+			i > 0 ? ", " : "", i, i);
+	str_append(&text, "]}");
+	assert_int_equal(add(&m, str_peek(&text), NULL), 0);
+	for (int i = 0; i < LONG; i++)
+		str_append_c(&lines, 'x');
+	str_append_c(&lines, '\n');
+	size_t before = mallinfo2().uordblks;
+	_cleanup_free_ char *none = found_in(m, str_peek(&lines));
+	assert_string_equal(none, "");
+	assert_true(mallinfo2().uordblks < before + (6 << 20));
+	_cleanup_free_ char *last = found_in(m, "short\nend 99\n");
+	assert_string_equal(last, "short:-:-:end 99|");
+	matchers_free(m);
+}
+
 static void a_file_without_matchers_adds_none(void **state)
 {
 	(void)state;
@@ -203,6 +231,7 @@ int main(void)
 		cmocka_unit_test(a_loop_keeps_what_was_found_before_it),
 		cmocka_unit_test(the_newest_matcher_of_an_owner_counts_and_a_result_ends_what_others_began),
 		cmocka_unit_test(output_and_errors_are_followed_each_by_itself_and_not_beyond_their_process),
+		cmocka_unit_test(what_is_kept_of_long_lines_has_a_ceiling_and_the_next_match_is_found),
 		cmocka_unit_test(a_file_without_matchers_adds_none),
 		cmocka_unit_test(a_pattern_that_never_ends_is_removed_after_three_lines),
 	};
