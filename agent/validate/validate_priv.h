@@ -30,3 +30,7 @@ void validate_condition(struct look *l, const json_t *value);
 void validate_default_shell(struct look *l, const json_t *value);
 /* Single steps share a deployment, which something has to decide where davit's own worker does not. */
 void validate_finish(struct look *l, const json_t *steps);
+
+/* ---- labels.c ---- */
+/* The labels in a job's runs-on, and in its matrix where runs-on names a key of it: a runner has them. */
+void validate_labels(struct look *l, const json_t *job);

@@ -248,57 +248,6 @@ static void walk(struct look *l, const json_t *value, const char *key)
 	}
 }
 
-/* ---- runs-on ---- */
-
-static bool is_hosted(const char *label)
-{
-	return str_starts(label, "ubuntu-") || str_starts(label, "windows-") || str_starts(label, "macos-");
-}
-
-static bool runner_has(const char *runner, const json_t *labels)
-{
-	_cleanup_free_ char *all = xasprintf(",%s,", runner);
-	size_t i;
-	json_t *label;
-	json_array_foreach(labels, i, label)
-	{
-		_cleanup_free_ char *one =
-			xasprintf(",%s,", json_string_value(label) != NULL ? json_string_value(label) : "");
-		if (strcasestr(all, one) == NULL)
-			return false;
-	}
-	return true;
-}
-
-static void check_labels(struct look *l, const json_t *value)
-{
-	json_t *labels _cleanup_json_ =
-		json_is_string(value) ? json_pack("[O]", value) : json_incref((json_t *)(uintptr_t)value);
-	const struct strv *runners = &l->file->options->runners;
-	_cleanup_(str_done) struct str wanted = STR_INIT(4096);
-	size_t i;
-	json_t *label;
-	if (!json_is_array(labels) || runners->count == 0)
-		return;
-	json_array_foreach(labels, i, label)
-	{
-		const char *text = json_string_value(label);
-		if (text == NULL || strstr(text, "${{") != NULL || is_hosted(text))
-			return;
-		str_appendf(&wanted, "%s%s", i > 0 ? ", " : "", text);
-	}
-	for (size_t r = 0; r < runners->count; r++)
-		if (runner_has(runners->items[r], labels))
-			return;
-	size_t base = l->at.len;
-	faults_pointer_push(&l->at, "runs-on");
-	validate_report(l, FINDING_WARNING, "no-runner",
-	                "`davit agent configure --labels` gives a runner labels; `davit agent status` shows them",
-	                "no runner that is known here has the label%s %s", json_array_size(labels) == 1 ? "" : "s",
-	                str_peek(&wanted));
-	str_truncate(&l->at, base);
-}
-
 /* ---- a job ---- */
 
 /* The matrix's keys where they are all written out. New; NULL: an expression makes it. */
@@ -370,7 +319,7 @@ static void look_at_job(struct look *l, const struct workflow_job *job, const js
 	json_object_del(rest, "steps");
 	l->step = SIZE_MAX;
 	walk(l, rest, NULL);
-	check_labels(l, json_object_get(value, "runs-on"));
+	validate_labels(l, value);
 	check_matrix(l, value);
 	validate_condition(l, value);
 	validate_default_shell(l, value);

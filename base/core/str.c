@@ -335,13 +335,13 @@ static size_t edit_distance(const char *a, size_t la, const char *b, size_t lb)
 	return row[lb];
 }
 
-const char *str_nearest(const char *word, const char *const *names, size_t count)
+const char *str_near(const char *word, size_t edits, const char *const *names, size_t count)
 {
 	size_t len = strlen(word);
 	if (len > NEAREST_MAX)
 		return NULL;
 	const char *best = NULL;
-	size_t best_distance = len / 3 + 2;
+	size_t best_distance = edits + 1;
 	for (size_t i = 0; i < count; i++) {
 		size_t name_len = strlen(names[i]);
 		if (name_len > NEAREST_MAX)
@@ -353,6 +353,11 @@ const char *str_nearest(const char *word, const char *const *names, size_t count
 		}
 	}
 	return best;
+}
+
+const char *str_nearest(const char *word, const char *const *names, size_t count)
+{
+	return str_near(word, strlen(word) / 3 + 1, names, count);
 }
 
 bool str_starts(const char *s, const char *prefix)

@@ -64,6 +64,8 @@ void strv_done(struct strv *v);
 
 /* The name nearest to `word` by edit distance (at most a third of its length), or NULL: for "did you mean". */
 const char *str_nearest(const char *word, const char *const *names, size_t count);
+/* The same, at most that many edits away. */
+const char *str_near(const char *word, size_t edits, const char *const *names, size_t count);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 /* fnmatch-like for names: only * and ?; case-sensitive. */

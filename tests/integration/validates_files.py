@@ -55,6 +55,14 @@ WORKFLOWS = [
     ("      - uses: davit-deploy/davit/actions/run@v1\n        with: {command: 'true', undo: none}\n", ["no-finish"]),
     ("      - uses: davit-deploy/davit/actions/setup@v1\n      - run: davit --version\n", []),
     ("      - uses: davit-deploy/davit/actions/setup@v1\n        with: {version: 1}\n", ["unknown-action-input"]),
+    ("  two:\n    runs-on: ubuntu-lastest\n    steps: [{run: x}]\n", ["no-runner"]),
+    ("  two:\n    runs-on: [self-hosted, ubuntu-2204]\n    steps: [{run: x}]\n", ["no-runner"]),
+    ("  two:\n    runs-on: ${{ matrix.os }}\n    strategy: {matrix: {os: [ubuntu-24-04, macos-latest], include: [{os: windwos-latest}]}}\n    steps: [{run: x}]\n",
+     ["no-runner"]),
+    ("  two:\n    runs-on: [selfhosted, linux]\n    steps: [{run: x}]\n", ["no-runner"]),
+    # Labels of larger runners, of versions to come and of people's own.
+    ("  two:\n    runs-on: ${{ matrix.os }}\n    strategy: {matrix: {os: [ubuntu-latest-m, Ubuntu-24.04-arm, ubuntu-30.04, macos-27-xlarge, windows-2031, windows-11-arm, macos-m1,"
+     " ubuntu-large, ubuntu-slim, gpu, self-hosted-arm]}}\n    steps: [{run: x}]\n", []),
     ("  two:\n    needs: biuld\n    runs-on: x\n    steps: [{run: x}]\n", ["unknown-job"]),
     ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.digest }}'}]\n", []),
     ("  two:\n    needs: [build]\n    runs-on: x\n    steps: [{run: '${{ needs.build.outputs.other }}'}]\n", ["unknown-output"]),
