@@ -10,13 +10,20 @@
 
 /* Versions come and go: what has the shape of one is taken for one, whether this program knows it or not. */
 static const char *const shapes[] = {
-	"ubuntu-[0-9][0-9].[0-9][0-9]*", "windows-[0-9][0-9][0-9][0-9]*", "windows-[0-9][0-9]-*", "macos-[0-9][0-9]*",
-	"ubuntu-latest*", "windows-latest*", "macos-latest*", "self-hosted*", "ubuntu-slim*",
+	"ubuntu-[0-9][0-9].[0-9][0-9]*",
+	"windows-[0-9][0-9][0-9][0-9]*",
+	"windows-[0-9][0-9]-*",
+	"macos-[0-9][0-9]*",
+	"ubuntu-latest*",
+	"windows-latest*",
+	"macos-latest*",
+	"self-hosted*",
+	"ubuntu-slim*",
 };
 /* What a slip of the keyboard was to be. */
-static const char *const hosted[] = {"ubuntu-latest",  "ubuntu-26.04",   "ubuntu-24.04", "ubuntu-22.04",
-                                     "windows-latest", "windows-2025",   "windows-2022", "macos-latest",
-                                     "macos-15",       "macos-14",       "self-hosted"};
+static const char *const hosted[] = {"ubuntu-latest",  "ubuntu-26.04", "ubuntu-24.04", "ubuntu-22.04",
+                                     "windows-latest", "windows-2025", "windows-2022", "macos-latest",
+                                     "macos-15",       "macos-14",     "self-hosted"};
 enum { SLIPS = 2 };
 
 static bool is_hosted(const char *label)
@@ -87,7 +94,8 @@ static bool check_spelling(struct look *l, const char *label)
 	const char *right = meant(label);
 	if (right == NULL || any_has(l, alone))
 		return false;
-	validate_report(l, FINDING_WARNING, "no-runner", "correct it, or name the runner that has it: `--runner LABELS`",
+	validate_report(l, FINDING_WARNING, "no-runner",
+	                "correct it, or name the runner that has it: `--runner LABELS`",
 	                "the label '%s' is not one of GitHub's; did you mean '%s'?", label, right);
 	return true;
 }
