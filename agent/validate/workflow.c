@@ -186,6 +186,17 @@ static void check_path(void *user, const char *const *path, size_t count)
 		check_need(l, path, count);
 }
 
+/* Without a matrix GitHub has an empty text, which steps that several jobs have alike may count on. */
+static void check_matrix_key(const struct look *l, const char *key)
+{
+	if (json_object_size(l->matrix) == 0)
+		validate_report(l, FINDING_WARNING, "unknown-matrix-key", NULL,
+		                "job '%s' has no matrix: matrix.%s is empty", l->job->id, key);
+	else if (validate_member(l->matrix, key) == NULL)
+		validate_report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
+		                l->job->id, key);
+}
+
 /* What may be missing where something else stands in for it. */
 static void check_needed_path(void *user, const char *const *path, size_t count)
 {
@@ -195,10 +206,8 @@ static void check_needed_path(void *user, const char *const *path, size_t count)
 	if (count > 3 && strcasecmp(path[0], "github") == 0 && strcasecmp(path[1], "event") == 0 &&
 	    strcasecmp(path[2], "inputs") == 0)
 		check_event_input(l, path[3]);
-	if (count > 1 && l->job != NULL && strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL &&
-	    validate_member(l->matrix, path[1]) == NULL)
-		validate_report(l, FINDING_ERROR, "unknown-matrix-key", NULL, "the matrix of job '%s' has no key '%s'",
-		                l->job->id, path[1]);
+	if (count > 1 && l->job != NULL && strcasecmp(path[0], "matrix") == 0 && l->matrix != NULL)
+		check_matrix_key(l, path[1]);
 }
 
 static void tell_stranger(void *user, const char *what)

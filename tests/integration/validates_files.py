@@ -199,6 +199,11 @@ class Validate(unittest.TestCase):
                 self.assertGreater(f["line"], 0, f)
                 self.assertGreater(f["column"], 0, f)
 
+    def test_a_matrix_key_in_a_job_without_a_matrix_is_empty_and_only_warned_of(self):
+        path = self.put(".github/workflows/x.yml", HEAD + "      - if: matrix.os == 'a'\n        run: 'true'\n")
+        self.assertEqual([(f["severity"], f["code"], f["message"]) for f in self.validate(path)],
+                         [("warning", "unknown-matrix-key", "job 'build' has no matrix: matrix.os is empty")])
+
     def test_a_script_injection_names_what_a_stranger_chooses(self):
         for expression, what in (("github.event.commits[0].author['name']", "github.event.commits.*.author.name"), ("toJSON(github.event)", "parts of github.event")):
             path = self.put(".github/workflows/x.yml", HEAD + f'      - run: "echo ${{{{ {expression} }}}}"\n')
