@@ -182,17 +182,17 @@ static int run_token(struct job *j, struct record *r, const json_t *request, str
 	               : err_set(err, ERR_FAILED, "`davit-step git-token` ended with status %d", status);
 }
 
-static char *find_ssh(const struct job *j, const struct record *r)
+static char *find_program(const struct job *j, const struct record *r, const char *name)
 {
 	const char *path = json_get_string(r->env, "PATH");
-	return shell_find("ssh", path != NULL ? path : json_get_string(j->job_environ, "PATH"));
+	return shell_find(name, path != NULL ? path : json_get_string(j->job_environ, "PATH"));
 }
 
 /* The command that the action leaves. Without ssh on this machine git would have no use for the key. */
 static json_t *ssh_request(struct job *j, struct record *r, struct stand_in *s, const struct checkout_inputs *in)
 {
 	char id[37];
-	_cleanup_free_ char *ssh = find_ssh(j, r);
+	_cleanup_free_ char *ssh = find_program(j, r, "ssh");
 	if (ssh == NULL) {
 		record_line(j, r, "There is no ssh on this machine: the key is not kept for later steps.");
 		return NULL;
@@ -277,23 +277,12 @@ static void expect_post(struct job *j, struct record *r, struct stand_in *s)
 
 /* ---- a run ---- */
 
-/* Whether ssh, left to its configuration, refuses a host that nothing names: if it would ask, it does without a terminal. Without ssh nobody takes it either. */
-static bool ssh_is_strict(struct job *j, struct record *r, const struct checkout_inputs *in)
+/* What a program of this machine says of its configuration, outside of the workspace; false: it failed. */
+static bool answers(struct job *j, struct record *r, const char *const *argv, struct str *output)
 {
-	static const char key[] = "stricthostkeychecking ";
-	_cleanup_free_ char *ssh = find_ssh(j, r), *host = NULL;
-	const char *user = json_get_string(in->step, "ssh-user");
-	_cleanup_(str_done) struct str output = STR_INIT(CONFIGURATION_MAX);
 	struct strv env = {.count = 0};
 	struct err err = ERR_INIT;
 	int status = 1;
-	_cleanup_(net_url_freep) CURLU *url = curl_url();
-	if (url == NULL || curl_url_set(url, CURLUPART_URL, server_of(j), 0) != CURLUE_OK ||
-	    (host = net_url_part(url, CURLUPART_HOST, 0)) == NULL)
-		return false;
-	if (ssh == NULL)
-		return true;
-	const char *argv[] = {ssh, "-G", "-l", user != NULL ? user : "git", "--", host, NULL};
 	environ_make(j, r, ENVIRON_TYPED, &env);
 	struct proc_options options = {.argv = argv,
 	                               .env = (const char *const *)strv_null_terminated(&env),
@@ -301,9 +290,35 @@ static bool ssh_is_strict(struct job *j, struct record *r, const struct checkout
 	                               .stdin_fd = -1,
 	                               .stdout_fd = PROC_PIPE,
 	                               .stderr_fd = -1};
-	int e = job_child(j, &options, TOKEN_MS, false, &output, NULL, &status, &err);
+	int e = job_child(j, &options, TOKEN_MS, false, output, NULL, &status, &err);
 	strv_done(&env);
-	const char *found = e >= 0 && status == 0 ? strstr(str_peek(&output), key) : NULL;
+	return e >= 0 && status == 0;
+}
+
+/* Whether git has LFS's filter for every repository: then the action's submodules have the contents too. */
+static bool lfs_is_everywhere(struct job *j, struct record *r)
+{
+	_cleanup_free_ char *git = find_program(j, r, "git");
+	_cleanup_(str_done) struct str output = STR_INIT(CONFIGURATION_MAX);
+	const char *argv[] = {git, "config", "--get-regexp", "^filter\\.lfs\\.(smudge|process)$", NULL};
+	return git != NULL && answers(j, r, argv, &output) && output.len > 0;
+}
+
+/* Whether ssh, left to its configuration, refuses a host that nothing names: if it would ask, it does without a terminal. Without ssh nobody takes it either. */
+static bool ssh_is_strict(struct job *j, struct record *r, const struct checkout_inputs *in)
+{
+	static const char key[] = "stricthostkeychecking ";
+	_cleanup_free_ char *ssh = find_program(j, r, "ssh"), *host = NULL;
+	const char *user = json_get_string(in->step, "ssh-user");
+	_cleanup_(str_done) struct str output = STR_INIT(CONFIGURATION_MAX);
+	_cleanup_(net_url_freep) CURLU *url = curl_url();
+	if (url == NULL || curl_url_set(url, CURLUPART_URL, server_of(j), 0) != CURLUE_OK ||
+	    (host = net_url_part(url, CURLUPART_HOST, 0)) == NULL)
+		return false;
+	if (ssh == NULL)
+		return true;
+	const char *argv[] = {ssh, "-G", "-l", user != NULL ? user : "git", "--", host, NULL};
+	const char *found = answers(j, r, argv, &output) ? strstr(str_peek(&output), key) : NULL;
 	return found != NULL && (str_starts(found + strlen(key), "ask\n") || str_starts(found + strlen(key), "true\n"));
 }
 
@@ -337,11 +352,13 @@ static bool honours(struct job *j, struct record *r, const struct stand_in *s, c
 	}
 	if (!checkout_honours(&job, s->major, given, ret, ret_why))
 		return false;
-	const char *why = NULL;
+	const char *why = NULL, *lfs = json_get_string(ret->step, "lfs");
 	if (!ret->cleans && is_taken(j, ret->below))
 		why = "`clean` is false, and other files lie in its directory";
 	else if (ret->lax && !ssh_is_strict(j, r, ret))
 		why = "`ssh-strict` is false, and the configuration of ssh here takes hosts that nothing names";
+	else if (ret->submodules != NULL && lfs != NULL && strcmp(lfs, "true") == 0 && lfs_is_everywhere(j, r))
+		why = "`lfs` with `submodules`: git-lfs is set up here for all repositories, so that it brings those of submodules too";
 	if (why == NULL)
 		return true;
 	checkout_inputs_done(ret);

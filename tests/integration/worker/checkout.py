@@ -216,10 +216,19 @@ class Natively(unittest.TestCase):
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 5\n"
         big = repo.push({".gitattributes": "*.bin filter=lfs -text\n", "a.bin": pointer, ".github/workflows/ci.yml": None}, ref="big")
         repo.git("rm", "-q", "--cached", "ext/lib")
-        run = self.run_steps("- {name: co, uses: actions/checkout@v4, with: {submodules: true, lfs: true}}",
-                             files={**self.link("ext/big", "../demo", big), ".gitattributes": None, "a.bin": None})
+        config = os.path.join(self.house.folder, "gitconfig")
+        open(config, "w", encoding="ascii").close()
+        step, env = "- {name: co, uses: actions/checkout@v4, with: {submodules: true, lfs: true}}", {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": config}
+        run = self.run_steps(step, files={**self.link("ext/big", "../demo", big), ".gitattributes": None, "a.bin": None}, env=env)
         self.assertIn("1 written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive git lfs pull` in a step if the "
                       "contents are needed", run.lines("co"))
+        # Where git has the filter for every repository, the action's submodules have their contents.
+        with open(config, "w", encoding="ascii") as file:
+            file.write('[filter "lfs"]\n\tprocess = git-lfs filter-process\n\trequired = true\n')
+        self.action()
+        run = self.run_steps(step, env=env)
+        self.assertIn("fetched and run: `lfs` with `submodules`: git-lfs is set up here", run.log("co"))
+        self.assertIn("the action itself: lfs true", run.lines("co"))
 
     def test_a_configuration_that_a_step_has_spoilt_keeps_no_token(self):
         elsewhere = os.path.join(self.house.folder, "elsewhere")
