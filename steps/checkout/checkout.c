@@ -244,7 +244,7 @@ static void tell(struct checkout *k, const struct git_area_result *result, int64
 		k->c->report(
 			k->c->engine,
 			k->in->lfs
-				? "%zu written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive git lfs pull` in a step if the contents are needed"
+				? "%zu written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive 'git lfs install --local && git lfs pull'` in a step if the contents are needed"
 				: "%zu written files are LFS pointers and stay pointers: run `git lfs pull` in a step if the contents are needed",
 			result->lfs_pointers);
 	if (result->submodules > 0)

@@ -220,8 +220,8 @@ class Natively(unittest.TestCase):
         open(config, "w", encoding="ascii").close()
         step, env = "- {name: co, uses: actions/checkout@v4, with: {submodules: true, lfs: true}}", {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": config}
         run = self.run_steps(step, files={**self.link("ext/big", "../demo", big), ".gitattributes": None, "a.bin": None}, env=env)
-        self.assertIn("1 written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive git lfs pull` in a step if the "
-                      "contents are needed", run.lines("co"))
+        self.assertIn("1 written files of submodules are LFS pointers and stay pointers: run `git submodule foreach --recursive 'git lfs install --local && git lfs pull'` "
+                      "in a step if the contents are needed", run.lines("co"))
         # Where git has the filter for every repository, the action's submodules have their contents.
         with open(config, "w", encoding="ascii") as file:
             file.write('[filter "lfs"]\n\tprocess = git-lfs filter-process\n\trequired = true\n')
