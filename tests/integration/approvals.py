@@ -234,9 +234,10 @@ class Approvals(Case):
     def test_what_was_written_into_the_journal_without_a_key_does_not_count(self):
         deployment = self.parked()
         good = self.keys.sign("alice", self.statement(deployment))
+        spoilt = good[:-60] + ("B" if good[-60] == "A" else "A") + good[-59:]
         with sqlite3.connect(os.path.join(self.t.state, "journal.db")) as db:
             for data in ({"how": "key", "by": "alice"}, {"how": "comment", "by": "alice"}, {"by": "alice"},
-                         {"how": "key", "by": "alice", "signature": good[:-60] + "A" + good[-59:]}):
+                         {"how": "key", "by": "alice", "signature": spoilt}):
                 db.execute("INSERT INTO event(deployment, step, kind, at_ms, data) VALUES(?, 0, 'approval', 1, ?)", (deployment, json.dumps(data)))
         self.assert_exit(self.t.run("continue", deployment), 7)
 

@@ -98,12 +98,22 @@ def _arrive():
     # Nothing here is worth a disk's time.
     with open("/etc/dpkg/dpkg.cfg.d/davit-test", "w") as f:
         f.write("force-unsafe-io\n")
+    own_numbers()
     # The firewall of these namespaces, which lets everything in.
     subprocess.run(["nft", "-f", "-"], input=FIREWALL, text=True, check=True)
     make_package("davit-library")
     make_package("davit-example", depends="davit-library", files={"/etc/davit-example.conf": "as packaged\n"})
     make_package("davit-other", depends="davit-library")
     read_lists()
+
+
+def own_numbers():
+    """Processes are seen by all, and a user is known in them by number: each of these machines gives out others."""
+    first = 10000 + os.getpid() % 4000 * 10
+    with open("/etc/login.defs", encoding="utf-8") as f:
+        lines = [line for line in f if not line.startswith(("UID_MIN", "UID_MAX", "GID_MIN", "GID_MAX"))]
+    with open("/etc/login.defs", "w", encoding="utf-8") as f:
+        f.writelines([*lines, *(f"{kind}ID_MIN {first}\n{kind}ID_MAX {first + 9}\n" for kind in "UG")])
 
 
 def loopback_up():
